@@ -1,0 +1,110 @@
+"""Checkpoints: one `.pt` file with all that is needed to use, explain and repeat a run.
+
+On disk a plain dict of tensors, text, numbers, lists and dicts, so that it loads with
+`weights_only=True`, always.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from digitsum.errors import CheckpointError
+from digitsum.outputs import whole_file
+
+FORMAT = 1
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """What a checkpoint holds. The last four are there in a `.last.pt`, to go on from."""
+
+    format: int = FORMAT
+    arch: str
+    recipe: dict[str, Any]  # resolved, as Recipe.to_dict gives it
+    weights: dict[str, Tensor]
+    data: dict[str, Any]  # name (as typed), count, width, fingerprint
+    split: dict[str, Any]  # seed, train and val row numbers as int32 tensors
+    history: list[dict[str, Any]]  # one record an epoch
+    metrics: dict[str, Any]  # epoch of these weights, train and val metrics
+    versions: dict[str, str]
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    random: dict[str, Tensor] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)  # epoch, val_loss
+
+    @property
+    def resumable(self) -> bool:
+        """Whether training can go on from here."""
+        return bool(self.optimizer)
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Writes a checkpoint whole or not at all.
+
+    Raises:
+        CheckpointError: The file cannot be written; what was there before is untouched.
+    """
+    content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
+    if not checkpoint.resumable:
+        for key in ("optimizer", "schedule", "random", "best"):
+            del content[key]
+    try:
+        with whole_file(path) as stream:
+            torch.save(content, stream)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise CheckpointError(f"cannot write {path}: {reason}") from error
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint. Nothing in the file is ever executed.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, no checkpoint, or of a later format.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist: give the path of a checkpoint") from error
+    except IsADirectoryError as error:
+        raise CheckpointError(f"{path} is a folder: give the path of a checkpoint") from error
+    except UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is no digitsum checkpoint: it holds more than tensors and plain values, "
+            "which digitsum never loads; train one with `digitsum train`"
+        ) from error
+    except Exception as error:  # torch raises many kinds on damaged files, none documented
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or of "
+            "another kind; copy it again, or train one with `digitsum train`"
+        ) from error
+    return _checked(content, path)
+
+
+def _checked(content: Any, path: Path) -> Checkpoint:
+    """The dict of a file as a Checkpoint, its keys and their types compared."""
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise CheckpointError(f"{path} is no digitsum checkpoint: it has no format number")
+    if content["format"] > FORMAT:
+        raise CheckpointError(
+            f"{path} has format {content['format']}, this digitsum reads up to {FORMAT}: "
+            "install a newer digitsum"
+        )
+    kinds = {"arch": str, "recipe": dict, "weights": dict, "data": dict, "split": dict,
+             "history": list, "metrics": dict, "versions": dict}  # fmt: skip
+    optional = {"optimizer": dict, "schedule": dict, "random": dict, "best": dict}
+    for key, kind in (kinds | {k: optional[k] for k in optional if k in content}).items():
+        if not isinstance(content.get(key), kind):
+            raise CheckpointError(f"{path} is no digitsum checkpoint: '{key}' is missing or wrong")
+    known = {f.name for f in fields(Checkpoint)}
+    checkpoint = Checkpoint(**{key: content[key] for key in content if key in known})
+    for name, tensor in checkpoint.weights.items():
+        if not isinstance(tensor, Tensor) or not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path}: weight '{name}' is not a tensor of finite numbers")
+    return checkpoint

@@ -1,0 +1,76 @@
+"""The command line: one file a command, each parses, calls the core, shows the result.
+
+Importing this package loads neither torch nor numpy nor scikit-learn; commands import what
+they need when they run.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from digitsum import __version__
+from digitsum.cli import signals
+from digitsum.cli.compare import compare
+from digitsum.cli.eval import evaluate
+from digitsum.cli.predict import predict
+from digitsum.cli.synth import synth
+from digitsum.cli.train import train
+from digitsum.errors import DigitsumError
+
+
+class Boundary(TyperGroup):
+    """The one place that turns errors into a line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command; expected failures, Ctrl-C and SIGTERM end it with their exit codes."""
+        try:
+            return super().invoke(ctx)
+        except DigitsumError as error:
+            if os.environ.get("DIGITSUM_DEBUG") == "1":
+                raise
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(130) from error
+        except signals.Terminated as error:
+            raise typer.Exit(143) from error
+
+
+app = typer.Typer(
+    cls=Boundary,
+    rich_markup_mode=None,  # help is stable text
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("predict")(predict)
+app.command("compare")(compare)
+app.command("synth")(synth)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"digitsum {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _digitsum(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit."),
+    ] = False,
+) -> None:
+    """Read the sum of the handwritten digits in image strips; learn to from the sums alone."""
+
+
+def main() -> None:
+    """Entry point of the `digitsum` command."""
+    signals.install()
+    app(prog_name="digitsum")

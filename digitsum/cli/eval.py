@@ -1,0 +1,41 @@
+"""`digitsum eval`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from digitsum.cli import options
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A checkpoint.")],
+    data: options.Data = None,
+    labels: options.Labels = None,
+    mnist_root: options.MnistRoot = None,
+    as_json: options.Json = False,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+) -> None:
+    """Score a model: the five metrics of the technical report.
+
+    Without --data, on the training and the validation part of the strips that it was trained on.
+    """
+    from digitsum import evaluation
+    from digitsum.cli.show import show_evaluation
+    from digitsum.datasets import open_data
+    from digitsum.inference import load_model
+
+    loaded = load_model(model, device, precision)
+    if data:
+        strips = open_data(data, labels, mnist_root)
+    else:
+        strips = evaluation.run_data(loaded.checkpoint, labels, mnist_root)
+    result = evaluation.evaluate(loaded, strips)
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        show_evaluation(result)

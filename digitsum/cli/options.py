@@ -1,0 +1,55 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        help="Strips and sums: a folder of dataN.npy and labN.npy, one data….npy, or a name: "
+        "builtin, mnist, mnist-test. Repeatable.",
+        show_default=False,
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option("--labels", help="Sums of the one data….npy, where they do not lie beside it."),
+]
+MnistRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--mnist-root",
+        envvar="DIGITSUM_MNIST",
+        help="Folder in which torchvision laid MNIST out; without it, torchvision downloads it.",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. auto: a GPU if there is one."),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="auto, fp32 or bf16. auto: bf16 where the processor or GPU computes in it.",
+    ),
+]
+DeviceOfRun = Annotated[
+    str | None,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", show_default="auto"),
+]
+PrecisionOfRun = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        help="auto, fp32 or bf16. auto: bf16 where the processor or GPU computes in it.",
+        show_default="auto",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over outputs that exist.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]

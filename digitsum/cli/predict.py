@@ -1,0 +1,81 @@
+"""`digitsum predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from digitsum.cli import options
+from digitsum.errors import UsageError, prefixed
+
+
+def predict(
+    images: Annotated[
+        list[Path], typer.Argument(help="Strips: .npy files of any length.", metavar="IMAGES...")
+    ],
+    model: Annotated[Path | None, typer.Option(help="A checkpoint.", show_default=False)] = None,
+    digits_per_strip: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|any",
+            help="Digits that each strip is known to hold; models that read digits use it.",
+            show_default="the model's",
+        ),
+    ] = None,
+    format: Annotated[
+        Literal["csv", "jsonl"] | None,
+        typer.Option(help="Of what is written to stdout or --out.", show_default="csv"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write: .csv, .jsonl, or .npy for the sums alone."),
+    ] = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+) -> None:
+    """Read strips: a line each with its sum and the value behind it.
+
+    Columns: index, sum, value, confidence, digits, columns, file. A regressor leaves confidence,
+    digits and columns empty.
+    """
+    from digitsum.cli import writers
+    from digitsum.datasets.arrays import ImageFile, slices
+    from digitsum.inference import load_model
+    from digitsum.outputs import check_output
+
+    if model is None:
+        raise UsageError(f"no model: give --model CHECKPOINT ({_checkpoints_here()})")
+    kind = writers.kind(out, format, as_json)
+    count = None if digits_per_strip is None else _count(digits_per_strip)
+    if out is not None:
+        check_output(out, overwrite)
+    files = [ImageFile.open(path) for path in images]
+    loaded = load_model(model, device, precision)
+    if digits_per_strip is None:
+        count = loaded.recipe.digits_per_strip
+    for file in files:
+        with prefixed(str(file.path)):
+            loaded.check_width(file.shape[2])
+    with writers.open_writer(kind, out, loaded.name, loaded.arch) as write:
+        for file in files:
+            for start, strips in slices(file):
+                write(str(file.path), start, loaded.read(strips, count))
+
+
+def _count(text: str) -> int | None:
+    """`4` as a number, `any` as None."""
+    if text == "any":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"--digits-per-strip {text}: give a whole number from 1 up, or any")
+    return int(text)
+
+
+def _checkpoints_here() -> str:
+    """The checkpoints in this folder, in words."""
+    found = sorted(p.name for p in Path().glob("*.pt") if not p.name.endswith(".last.pt"))
+    return f"here: {', '.join(found)}" if found else "none here; train one with `digitsum train`"

@@ -1,0 +1,174 @@
+"""What people see: progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from digitsum.cli.signals import Terminated
+from digitsum.outputs import last_path
+from digitsum.progress import EpochRecord, Estimate, Progress, Report, Result
+
+if TYPE_CHECKING:
+    from digitsum.comparison import Comparison
+    from digitsum.evaluation import Evaluation
+    from digitsum.metrics import Metrics
+
+# off a terminal rich falls back to 80 columns and would fold the tables
+stdout = Console(highlight=False, width=None if Console().is_terminal else 120)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+METRICS = ("mse", "rmse", "mae", "exact %", "within 1 %")
+PARTS = {
+    "train": "training strips",
+    "val": "validation strips (selected on)",
+    "data": "strips given",
+}
+
+
+def say(line: str) -> None:
+    """A plain line on stderr."""
+    stderr.print(line, markup=False)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min` or `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def metric_cells(metrics: Metrics) -> list[str]:
+    """The technical report's five columns."""
+    return [
+        f"{metrics.mse:.4g}",
+        f"{metrics.rmse:.4g}",
+        f"{metrics.mae:.4g}",
+        f"{metrics.exact_accuracy:.2f}",
+        f"{metrics.within_one_accuracy:.2f}",
+    ]
+
+
+def table(title: str, left: Iterable[str], right: Iterable[str]) -> Table:
+    """An empty table: text columns to the left, numbers to the right."""
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for name in left:
+        made.add_column(name, overflow="fold")
+    for name in right:
+        made.add_column(name, justify="right", no_wrap=True)
+    return made
+
+
+def show_result(result: Result) -> None:
+    """The table that closes a training run."""
+    made = table("", ["weights", "on"], ["strips", *METRICS])
+    for name, scores in (("best", result.best), ("last", result.last)):
+        for part, metrics in (("train", scores.train), ("val", scores.val)):
+            on = PARTS[part] if name == "best" else PARTS[part].partition(" (")[0]
+            cells = metric_cells(metrics)
+            made.add_row(f"{name}, epoch {scores.epoch}", on, f"{metrics.count:,}", *cells)
+    stdout.print(made)
+    say(f"wrote {result.path} (best) and {result.last_path} (to go on from)")
+
+
+def show_evaluation(evaluation: Evaluation) -> None:
+    """The table of `digitsum eval`."""
+    made = table(f"{evaluation.model} ({evaluation.arch})", ["on"], ["strips", *METRICS])
+    for name, metrics in evaluation.splits.items():
+        made.add_row(PARTS[name], f"{metrics.count:,}", *metric_cells(metrics))
+    stdout.print(made)
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """The tables of `digitsum compare`."""
+    title = f"on {comparison.count:,} {PARTS[comparison.split]}"
+    made = table(title, ["model", "arch"], ["parameters", "strips/s", *METRICS])
+    for row in comparison.models:
+        speed = f"{row.strips_per_second:,.0f}"
+        cells = metric_cells(row.metrics)
+        made.add_row(row.model, row.arch, f"{row.parameters:,}", speed, *cells)
+    stdout.print(made)
+    made = table(
+        "exact accuracy, paired on the same strips",
+        ["a", "b"],
+        ["a - b, points", "95% interval", "McNemar p"],
+    )
+    for pair in comparison.pairs:
+        low, high = pair.ci95
+        p_value = f"{pair.p_value:.3f}" if pair.p_value >= 0.001 else f"{pair.p_value:.1e}"
+        made.add_row(
+            pair.a, pair.b, f"{pair.difference:+.2f}", f"{low:+.2f} to {high:+.2f}", p_value
+        )
+    stdout.print(made)
+
+
+def run_shown(path: Path, train: Callable[[Report], Result]) -> None:
+    """Runs a training with its display; if a signal stops it, says how to go on."""
+    try:
+        with TrainingDisplay() as display:
+            result = train(display)
+    except (KeyboardInterrupt, Terminated):
+        last = last_path(path)
+        say(f"stopped; go on with: digitsum train --resume {last}" if last.exists() else "stopped")
+        raise
+    show_result(result)
+
+
+class TrainingDisplay:
+    """Shows a run as it goes: a bar on a terminal, elsewhere one plain line an epoch."""
+
+    def __init__(self) -> None:
+        self.bar = Bar(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=stderr,
+            disable=not stderr.is_terminal,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=None, epoch="", text="")
+
+    def __enter__(self) -> TrainingDisplay:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def __call__(self, event: Progress | Estimate | EpochRecord) -> None:
+        """Takes what a run reports."""
+        if isinstance(event, Progress):
+            self.bar.update(
+                self.task,
+                total=event.steps,
+                completed=event.step,
+                epoch=f"{event.epoch}/{event.epochs}",
+                text=f"loss {event.loss:.4f}  {event.strips_per_second:,.0f} strips/s  "
+                f"{duration(event.seconds_left)} left",
+            )
+        elif isinstance(event, Estimate):
+            epochs = f"{event.epochs} epoch{'s' if event.epochs > 1 else ''}"
+            speed = f"{event.strips_per_second:,.0f} strips/s ({event.compute})"
+            say(f"about {duration(event.seconds)} for {epochs} at {speed}")
+        else:
+            say(
+                f"epoch {event.epoch:3}  loss {event.train_loss:.4f}  "
+                f"val loss {event.val_loss:.4f}  val exact {event.val_exact_accuracy:.2f}%  "
+                f"within 1 {event.val_within_one_accuracy:.2f}%  "
+                f"{event.strips_per_second:,.0f} strips/s  {event.seconds:.0f} s"
+                f"{'  best' if event.best else ''}"
+            )

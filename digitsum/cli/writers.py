@@ -1,0 +1,119 @@
+"""How `digitsum predict` writes readings: CSV, JSON lines, one JSON document, or sums as .npy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from digitsum.errors import UsageError
+from digitsum.outputs import whole_file
+
+if TYPE_CHECKING:
+    from digitsum.readings import Readings
+
+COLUMNS = ("index", "sum", "value", "confidence", "digits", "columns", "file")
+SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".npy": "npy", ".json": "json"}
+
+Write = Callable[[str, int, "Readings"], None]  # file, index of the first, readings
+
+
+def kind(out: Path | None, format: str | None, as_json: bool) -> str:
+    """What to write: `csv`, `jsonl`, `json` or `npy`.
+
+    Raises:
+        UsageError: The options contradict each other, or the name of `out` says nothing.
+    """
+    asked = {"json"} if as_json else set()
+    asked |= {format} if format else set()
+    if out is not None and out.suffix in SUFFIXES:
+        asked.add(SUFFIXES[out.suffix])
+    if len(asked) > 1:
+        raise UsageError(f"cannot write {' and '.join(sorted(asked))} at once: give one of them")
+    if out is not None and not asked:
+        raise UsageError(f"--out {out}: name it .csv, .jsonl, .json or .npy, or give --format")
+    return asked.pop() if asked else "csv"
+
+
+@contextmanager
+def open_writer(kind: str, out: Path | None, model: str, arch: str) -> Iterator[Write]:
+    """A function that writes readings, to stdout or, whole or not at all, to a file."""
+    if kind == "npy":
+        with _sums(out) as write:
+            yield write
+    elif out is None:
+        with _lines(kind, sys.stdout, model, arch) as write:
+            yield write
+    else:
+        with whole_file(out) as stream:
+            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+            with _lines(kind, text, model, arch) as write:
+                yield write
+            text.flush()
+            text.detach()
+
+
+@contextmanager
+def _lines(kind: str, text: TextIO, model: str, arch: str) -> Iterator[Write]:
+    """Rows as they come, so that memory does not grow with the number of strips."""
+    table = csv.writer(text, lineterminator="\n")
+    comma = itertools.chain([""], itertools.repeat(",\n"))  # between rows of a JSON document
+
+    def write(file: str, start: int, readings: Readings) -> None:
+        for index, row in enumerate(_rows(readings), start):
+            row = {"index": index, **row, "file": file}
+            if kind == "csv":
+                table.writerow(_cell(row[name]) for name in COLUMNS)
+            elif kind == "jsonl":
+                text.write(json.dumps(row) + "\n")
+            else:
+                text.write(next(comma) + json.dumps(row))
+
+    if kind == "csv":
+        table.writerow(COLUMNS)
+    elif kind == "json":
+        text.write(f'{{"model": {json.dumps(model)}, "arch": {json.dumps(arch)}, "readings": [\n')
+    yield write
+    if kind == "json":
+        text.write("\n]}\n")
+
+
+@contextmanager
+def _sums(out: Path | None) -> Iterator[Write]:
+    """All sums as one int64 array."""
+    import numpy as np
+
+    assert out is not None  # `kind` gives npy for a file of that name alone
+    sums: list[np.ndarray[Any, Any]] = []
+    yield lambda file, start, readings: sums.append(readings.sum)
+    with whole_file(out) as stream:
+        np.save(stream, np.concatenate(sums), allow_pickle=False)
+
+
+def _rows(readings: Readings) -> Iterator[dict[str, Any]]:
+    """Readings as plain values; None for what the model does not say."""
+    for i in range(len(readings)):
+        digits, columns = readings.digits, readings.columns
+        held = None if digits is None else digits[i] >= 0
+        yield {
+            "sum": int(readings.sum[i]),
+            "value": round(float(readings.value[i]), 4),
+            "confidence": None
+            if readings.confidence is None
+            else round(float(readings.confidence[i]), 6),
+            "digits": None if digits is None else digits[i][held].tolist(),
+            "columns": None if columns is None else columns[i][held].tolist(),
+        }
+
+
+def _cell(value: object) -> object:
+    """A value as CSV holds it: lists with spaces between, nothing for None."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else value

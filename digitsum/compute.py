@@ -1,0 +1,86 @@
+"""Where tensors live and in which precision convolutions run. The only place that chooses."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from digitsum.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A resolved device and precision."""
+
+    device: torch.device
+    precision: str  # fp32 or bf16
+
+    @classmethod
+    def resolve(cls, device: str = "auto", precision: str = "auto") -> Compute:
+        """Turns `auto` into what this machine does best.
+
+        Args:
+            device: auto, cpu, cuda, cuda:N or mps. auto: a GPU if there is one.
+            precision: auto, fp32 or bf16. auto: bf16 where the processor or GPU computes in it;
+                elsewhere bf16 is emulated, and slower than fp32.
+
+        Raises:
+            UsageError: The device is unknown or absent, or the precision is unknown.
+        """
+        found = _device(device)
+        if precision not in ("auto", "fp32", "bf16"):
+            raise UsageError(f"--precision {precision}: choose from auto, fp32, bf16")
+        if precision == "auto":
+            precision = "bf16" if _computes_in_bf16(found) else "fp32"
+        return cls(found, precision)
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.precision}"
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Runs convolutions in bf16 where that was chosen; otherwise does nothing."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Moves a model here, its convolutions in channels-last order (faster in bf16)."""
+        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def strips(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, H, W) -> float32 (B, 1, H, W) in 0..1: the one place that normalises."""
+        return pixels.to(self.device, non_blocking=True).unsqueeze(1).float().div_(255)
+
+    def synchronize(self) -> None:
+        """Waits until the device has done all that was asked of it, for honest timing."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        has_mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
+        raise UsageError(f"--device {name}: choose from auto, cpu, cuda, cuda:N, mps")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices that "
+            "torch can use; choose auto or cpu"
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: torch sees no Apple GPU here; choose auto or cpu")
+    return torch.device(name)
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        features = torch.cpu.get_capabilities()
+        return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return False

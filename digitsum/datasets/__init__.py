@@ -1,0 +1,49 @@
+"""Strips and sums: files, names, composition and split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from digitsum.datasets.arrays import StripSet, find_pairs, open_pairs
+from digitsum.datasets.digits import load_digits
+from digitsum.datasets.synthesis import compose
+from digitsum.errors import DataError
+
+# name: strips and synthesis seed, composed in memory; the name is also the source of digits
+NAMES = {"builtin": (30_000, 0), "mnist": (30_000, 0), "mnist-test": (10_000, 1)}
+
+
+def open_data(
+    sources: Sequence[str], labels: Path | None = None, mnist_root: Path | None = None
+) -> StripSet:
+    """Strips by name, folder or file; several sources are joined in order.
+
+    Args:
+        sources: Each `builtin`, `mnist`, `mnist-test`, a folder, or a `.npy` file. A name beats a
+            folder of that name; `./mnist` is the folder.
+        labels: Labels of the one file among the sources.
+        mnist_root: Where MNIST lies; see `digits.load_digits`.
+
+    Raises:
+        DataError: A source is missing, broken, or does not fit the others.
+    """
+    sets = [_open(source, labels, mnist_root) for source in sources]
+    widths = {strips.width for strips in sets}
+    if len(widths) > 1:
+        raise DataError(f"--data: strips of one set need one width, seen {sorted(widths)}")
+    return StripSet(
+        name=list(sources),
+        parts=[part for strips in sets for part in strips.parts],
+        sums=np.concatenate([strips.sums for strips in sets]),
+    )
+
+
+def _open(source: str, labels: Path | None, mnist_root: Path | None) -> StripSet:
+    if source in NAMES:
+        strips, seed = NAMES[source]
+        made = compose(load_digits(source, mnist_root), strips, seed=seed)
+        return StripSet([source], [made.images], made.sums)
+    return open_pairs(find_pairs(Path(source), labels), [source])

@@ -1,0 +1,304 @@
+"""Strips and sums from `.npy` pairs: find, open, check, fingerprint.
+
+The contract for images, stated once. Shapes (N, 40, W), (N, 40, W, 1), (N, 1, 40, W), flat
+(N, 6720), or one strip (40, W); W from 28 up. Integers in 0..255; floats in 0..1 or 0..255, which
+of the two is decided once a file. NaN and infinities are refused. Labels (N,) or (N, 1), whole
+and non-negative, of any numeric type. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitsum.errors import DataError
+
+ROWS = 40
+FLAT_WIDTH = 168  # columns of a strip in the flat form
+MIN_WIDTH = 28  # one digit
+CHUNK = 1024  # strips mapped at a time: 7 MB of uint8
+FINGERPRINT_LIMIT = 4 << 30  # bytes of strips above which the fingerprint samples
+SAMPLED = 1000  # strips in a sampled fingerprint
+
+
+class Images(Protocol):
+    """N strips that give uint8 (n, 40, W) for a slice: an array, or an ImageFile."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: slice) -> NDArray[np.uint8]: ...
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A checked `.npy` file of strips, mapped anew for each slice.
+
+    A mapping that stays open counts as this process's memory, hence one a slice.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]  # (N, 40, W)
+    scale: float  # what stored values are multiplied by to reach 0..255
+
+    @classmethod
+    def open(cls, path: Path) -> ImageFile:
+        """Opens a file and reads it once through, a chunk at a time, to check its values.
+
+        Raises:
+            DataError: The file is not one of strips.
+        """
+        stored = _map(path)
+        shape = _strip_shape(stored, path)
+        return cls(path, shape, _scale(stored, path))
+
+    def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
+        count, height, width = self.shape
+        stored = _map(self.path)
+        if stored.size != count * height * width:
+            raise DataError(f"{self.path} changed while it was being read: start again")
+        if stored.ndim == 2 and count == 1:
+            stored = stored[None]
+        strips = np.asarray(stored[rows]).reshape(-1, height, width)
+        if strips.dtype.kind in "fb":
+            strips = np.rint(strips.astype(np.float32) * self.scale)
+        return np.array(strips, dtype=np.uint8)
+
+
+def slices(images: Images) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """All strips in order, up to `CHUNK` at a time: first row, uint8 (n, 40, W)."""
+    for start in range(0, images.shape[0], CHUNK):
+        yield start, images[start : start + CHUNK]
+
+
+@dataclass
+class StripSet:
+    """Strips with their sums, from files or composed, read in chunks or all at once."""
+
+    name: list[str]  # as typed
+    parts: Sequence[Images]
+    sums: NDArray[np.int64]  # (N,)
+    _fingerprint: str = field(default="", repr=False)
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    @property
+    def width(self) -> int:
+        """Columns of every strip."""
+        return int(self.parts[0].shape[2])
+
+    def chunks(
+        self, rows: NDArray[np.int64] | None = None, size: int = CHUNK
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Strips in order, uint8 (n, 40, W), n up to `size`: all, or those of ascending `rows`."""
+        offset = 0
+        for part in self.parts:
+            for start in range(0, part.shape[0], size):
+                if rows is None:
+                    yield part[start : start + size]
+                    continue
+                first = offset + start
+                wanted = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + size)]
+                wanted = wanted[wanted < offset + part.shape[0]] - first
+                if len(wanted):
+                    yield part[start : start + size][wanted]
+            offset += part.shape[0]
+
+    def images(self) -> NDArray[np.uint8]:
+        """All strips at once, uint8 (N, 40, W); an array in memory is given as it is."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], np.ndarray):
+            return self.parts[0]
+        whole = np.empty((len(self), ROWS, self.width), np.uint8)
+        start = 0
+        for chunk in self.chunks():
+            whole[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        return whole
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over strips and sums in order, whatever file, shape or type they came in."""
+        if not self._fingerprint:
+            self._fingerprint = self._hash()
+        return self._fingerprint
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256()
+        sampled = len(self) * ROWS * self.width > FINGERPRINT_LIMIT
+        if sampled:
+            for row in np.linspace(0, len(self) - 1, SAMPLED).astype(int).tolist():
+                digest.update(self._strip(row).tobytes())
+        else:
+            for chunk in self.chunks():
+                digest.update(np.ascontiguousarray(chunk).data)
+        digest.update(self.sums.astype("<i8").tobytes())
+        return f"sha256{'-sampled' if sampled else ''}:{digest.hexdigest()}"
+
+    def _strip(self, row: int) -> NDArray[np.uint8]:
+        for part in self.parts:
+            if row < part.shape[0]:
+                return part[row : row + 1]
+            row -= part.shape[0]
+        raise IndexError(row)
+
+
+def find_pairs(source: Path, labels: Path | None = None) -> list[tuple[Path, Path]]:
+    """Images and their labels: those of a folder in numeric order, or of one file.
+
+    Args:
+        source: A folder of `dataN.npy` and `labN.npy`, or one `.npy` file of strips.
+        labels: Labels of that one file; by default beside it, `lab` or `labels` for `data`.
+
+    Raises:
+        DataError: Nothing is there, or labels are missing.
+    """
+    if source.is_dir():
+        if labels is not None:
+            raise DataError(f"--labels goes with one file of strips; {source} is a folder")
+        numbered = [(m, path) for path in source.iterdir()
+                    if (m := re.fullmatch(r"data(\d*)\.npy", path.name))]  # fmt: skip
+        if not numbered:
+            raise DataError(f"{source} holds no dataN.npy: expected data0.npy, lab0.npy and so on")
+        numbered.sort(key=lambda found: (int(found[0][1] or 0), found[1].name))
+        return [(path, _labels_beside(path)) for _, path in numbered]
+    if not source.exists():
+        raise DataError(
+            f"{source} does not exist: --data takes a folder with dataN.npy and labN.npy, one "
+            "data….npy, or a name: builtin, mnist, mnist-test"
+        )
+    return [(source, labels or _labels_beside(source))]
+
+
+def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str]) -> StripSet:
+    """Opens and checks pairs of images and labels as one set.
+
+    Raises:
+        DataError: A file is broken, lengths differ, or widths differ.
+    """
+    files, sums = [], []
+    for images, labels in pairs:
+        file = ImageFile.open(images)
+        files.append(file)
+        sums.append(read_labels(labels))
+        if len(sums[-1]) != file.shape[0]:
+            raise DataError(
+                f"{labels} holds {len(sums[-1])} labels for the {file.shape[0]} strips of "
+                f"{images}: every strip needs one"
+            )
+        if file.shape[2] != files[0].shape[2]:
+            raise DataError(
+                f"{images} is {file.shape[2]} columns wide and {files[0].path} "
+                f"{files[0].shape[2]}: strips of one set need one width"
+            )
+    return StripSet(name, files, np.concatenate(sums))
+
+
+def read_labels(path: Path) -> NDArray[np.int64]:
+    """Sums from a `.npy` file, (N,) int64.
+
+    Raises:
+        DataError: They are not whole, non-negative numbers of shape (N,) or (N, 1).
+    """
+    stored = np.array(_map(path))
+    if stored.ndim == 2 and stored.shape[1] == 1:
+        stored = stored[:, 0]
+    if stored.ndim != 1 or stored.dtype.kind not in "iuf":
+        raise DataError(
+            f"{path} holds {_describe(stored)}: labels are numbers of shape (N,) or (N, 1)"
+        )
+    with np.errstate(invalid="ignore"):
+        wrong = ~((stored >= 0) & (stored < 2**31) & (stored == np.rint(stored)))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{path}: label {row} is {stored[row]}: a label is the sum of the digits in its "
+            "strip, whole and not negative"
+        )
+    return stored.astype(np.int64)
+
+
+def _labels_beside(images: Path) -> Path:
+    """`lab….npy` or `labels….npy` for `data….npy`."""
+    candidates = [
+        images.with_name(images.name.replace("data", word, 1)) for word in ("lab", "labels")
+    ]
+    for path in candidates:
+        if path != images and path.exists():
+            return path
+    if "data" not in images.name:
+        raise DataError(f"no labels for {images}: name them with --labels FILE")
+    wanted = " or ".join(path.name for path in candidates)
+    raise DataError(
+        f"no labels beside {images}: expected {wanted}, or name them with --labels FILE"
+    )
+
+
+def _map(path: Path) -> NDArray[np.generic]:
+    """A `.npy` file mapped read-only; its header is checked against its size before use."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder: expected a .npy file") from error
+    except (OSError, ValueError, TypeError, OverflowError, EOFError) as error:
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"{path} is not a readable .npy array ({detail}): save it again with numpy.save"
+        ) from error
+
+
+def _strip_shape(stored: NDArray[np.generic], path: Path) -> tuple[int, int, int]:
+    """(N, 40, W) for any of the shapes that strips come in."""
+    shape = stored.shape
+    if stored.size == 0:
+        raise DataError(f"{path} holds no strips: its shape is {shape}")
+    if len(shape) == 4 and shape[3] == 1:
+        shape = shape[:3]
+    elif len(shape) == 4 and shape[1] == 1:
+        shape = (shape[0], *shape[2:])
+    elif len(shape) == 2 and shape[1] == ROWS * FLAT_WIDTH:
+        shape = (shape[0], ROWS, FLAT_WIDTH)
+    elif len(shape) == 2:
+        shape = (1, *shape)
+    if len(shape) != 3 or shape[1] != ROWS or shape[2] < MIN_WIDTH:
+        raise DataError(
+            f"{path} holds {_describe(stored)}: strips are {ROWS} rows high and at least "
+            f"{MIN_WIDTH} columns wide, in shape (N, {ROWS}, W), (N, {ROWS}, W, 1), "
+            f"(N, 1, {ROWS}, W), (N, {ROWS * FLAT_WIDTH}) or ({ROWS}, W)"
+        )
+    return shape
+
+
+def _scale(stored: NDArray[np.generic], path: Path) -> float:
+    """What brings stored values to 0..255: 1, or 255 for floats in 0..1 and booleans."""
+    kind = stored.dtype.kind
+    if kind == "b":
+        return 255.0
+    if kind not in "iuf":
+        raise DataError(f"{path} holds {stored.dtype}: strips are integers in 0..255 or floats")
+    if stored.dtype == np.uint8:
+        return 1.0
+    low, high = np.inf, -np.inf
+    for start in range(0, len(stored), CHUNK):
+        chunk = stored[start : start + CHUNK]
+        low, high = min(low, chunk.min()), max(high, chunk.max())
+        if not np.isfinite([low, high]).all():
+            raise DataError(f"{path} holds NaN or infinite pixels: replace them, 0 is background")
+    if low < 0 or high > 255:
+        raise DataError(
+            f"{path} holds pixels from {low:g} to {high:g}: allowed are 0..255, or floats in 0..1"
+        )
+    return 255.0 if kind == "f" and high <= 1 else 1.0
+
+
+def _describe(stored: NDArray[np.generic]) -> str:
+    return f"{stored.dtype} of shape {stored.shape}"

@@ -1,0 +1,42 @@
+"""Which strips train and which validate: a pure function of count and seed, kept in checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitsum.errors import DataError
+
+VALIDATION = 0.2  # share of the strips (technical report, 2.1)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of the two parts."""
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+
+
+def split_rows(count: int, seed: int, limit: int | None = None) -> Split:
+    """Splits `count` rows as scikit-learn's `train_test_split` does, not stratified.
+
+    Args:
+        count: Strips in all.
+        seed: Its `random_state`.
+        limit: Keeps the first `limit` of the training part's seeded order, so that smaller sets
+            nest in larger ones; validation stays whole.
+
+    Raises:
+        DataError: There are too few strips for two parts.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if count < 5:
+        raise DataError(
+            f"{count} strips cannot be split into training and validation: give 5 or more"
+        )
+    train, val = train_test_split(np.arange(count), test_size=VALIDATION, random_state=seed)
+    return Split(train[:limit], val)

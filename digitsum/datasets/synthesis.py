@@ -1,0 +1,140 @@
+"""Strips composed from single digits, by the rules measured on the original strips.
+
+Letters: N strips, K digits in a strip, W columns. Digits are 28x28, strips 40 rows high.
+
+- Digits are drawn uniformly from all images of the source.
+- Left edge of the first: max(0, u), u uniform in -14..14. Each next: 28 + u further right.
+  So half of the first digits stand at column 0, and boxes of neighbours overlap by up to 14.
+- Top edge: uniform in 0..11.
+- Where digits overlap, pixels are added in uint8 and wrap around at 256.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitsum.datasets.arrays import ROWS
+from digitsum.datasets.digits import SIDE, Digits
+from digitsum.errors import OutputExistsError, UsageError
+from digitsum.outputs import whole_file
+
+SWAY = 14  # columns that a digit may stand left or right of its place
+PITCH = SIDE + SWAY  # columns that a digit needs at the most
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What stands in each strip: for evaluation alone."""
+
+    digits: NDArray[np.int8]  # (N, Kmax) padded with -1
+    positions: NDArray[np.int16]  # (N, Kmax, 2) as (left, top), padded with -1
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Composed strips, their sums, and what stands where."""
+
+    images: NDArray[np.uint8]  # (N, 40, W)
+    sums: NDArray[np.int64]  # (N,)
+    truth: Truth
+
+
+def compose(
+    digits: Digits,
+    strips: int,
+    per_strip: tuple[int, int] = (4, 4),
+    width: int | None = None,
+    seed: int = 0,
+) -> Composition:
+    """Composes strips; equal arguments give equal strips on every machine.
+
+    Args:
+        digits: Where single digits are drawn from.
+        strips: How many strips, from 1 up.
+        per_strip: Fewest and most digits in a strip, drawn uniformly from this range.
+        width: Columns of a strip; by default 42 for each of the most digits, the least that
+            always suffices.
+        seed: Of the generator.
+
+    Raises:
+        UsageError: The numbers do not fit each other.
+    """
+    fewest, most = per_strip
+    width = PITCH * most if width is None else width
+    if strips < 1 or not 1 <= fewest <= most:
+        raise UsageError(
+            f"cannot compose {strips} strips of {fewest} to {most} digits: give 1 strip or more, "
+            "of 1 digit or more, the fewest first"
+        )
+    if width < PITCH * most:
+        raise UsageError(f"width {width} is too small: {most} digits need {PITCH * most} columns")
+
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(fewest, most + 1, strips)
+    chosen = rng.integers(0, len(digits.images), (strips, most))  # rows of digits.images
+    sway = rng.integers(-SWAY, SWAY + 1, (strips, most))
+    top = rng.integers(0, ROWS - SIDE, (strips, most))
+    step = np.concatenate([np.maximum(0, sway[:, :1]), SIDE + sway[:, 1:]], axis=1)
+    left = np.cumsum(step, axis=1)
+
+    images = np.zeros((strips, ROWS, width), np.uint8)
+    for strip, count, which, x, y in zip(images, counts, chosen, left, top, strict=True):
+        for image, i, j in zip(digits.images[which[:count]], x.tolist(), y.tolist(), strict=False):
+            strip[j : j + SIDE, i : i + SIDE] += image  # wraps around at 256
+
+    present = np.arange(most) < counts[:, None]  # (N, Kmax)
+    shown = digits.labels[chosen].astype(np.int8)
+    return Composition(
+        images=images,
+        sums=np.where(present, shown, 0).sum(axis=1, dtype=np.int64),
+        truth=Truth(
+            digits=np.where(present, shown, -1).astype(np.int8),
+            positions=np.where(present[..., None], np.stack([left, top], 2), -1).astype(np.int16),
+        ),
+    )
+
+
+def write(made: Composition, folder: Path, files: int) -> None:
+    """Writes `dataN.npy`, `labN.npy` and `truthN.npz`, the strips spread evenly over N files.
+
+    Raises:
+        UsageError: A file cannot be written.
+    """
+    for number, rows in enumerate(np.array_split(np.arange(len(made.sums)), files)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(folder / f"data{number}.npy") as stream:
+                np.save(stream, made.images[rows], allow_pickle=False)
+            with whole_file(folder / f"lab{number}.npy") as stream:
+                np.save(stream, made.sums[rows], allow_pickle=False)
+            with whole_file(folder / f"truth{number}.npz") as stream:
+                digits, positions = made.truth.digits[rows], made.truth.positions[rows]
+                np.savez(stream, digits=digits, positions=positions)
+        except OSError as error:
+            raise UsageError(f"cannot write strips to {folder}: {error.strerror}") from error
+
+
+def check_folder(folder: Path, files: int, overwrite: bool) -> None:
+    """Refuses a folder whose files would be written over, or would mix with the new ones.
+
+    Raises:
+        UsageError: It is a file.
+        OutputExistsError: It holds strips, and `overwrite` is False or not all would be replaced.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: give the name of a folder")
+    there = sorted(path.name for path in folder.glob("data*.npy"))
+    left = set(there) - {f"data{number}.npy" for number in range(files)}
+    if there and not overwrite:
+        raise OutputExistsError(
+            f"{folder} holds {there[0]}: choose another folder, or give --overwrite"
+        )
+    if left:
+        raise OutputExistsError(
+            f"{folder} holds {sorted(left)[0]}, which {files} new files would not replace: "
+            "choose another folder, or remove the old strips"
+        )

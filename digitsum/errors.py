@@ -1,0 +1,64 @@
+"""Every error that digitsum raises on purpose.
+
+    DigitsumError
+    ├── DataError           strips or labels that cannot be used
+    ├── CheckpointError     a checkpoint that cannot be used
+    ├── WeightsError        pretrained weights that are missing or do not fit
+    ├── TrainingError       a run that cannot go on (a loss that is not finite)
+    └── UsageError          something was asked for that is not on offer
+        ├── RecipeError     an unknown key, or a value that is not allowed
+        └── OutputExistsError   an output that is already there
+
+Each carries one line: what was wrong, what was seen, what is allowed, what to do.
+The command line prints that line and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class DigitsumError(Exception):
+    """Base of all expected failures; catch this one to catch them all."""
+
+    exit_code = 1  # it could not be done
+
+
+class DataError(DigitsumError, ValueError):
+    """Strips or labels are missing, broken or of the wrong kind."""
+
+
+class CheckpointError(DigitsumError, ValueError):
+    """A file is not a checkpoint, is damaged, or does not fit its architecture."""
+
+
+class WeightsError(DigitsumError, RuntimeError):
+    """Pretrained weights are not there, or are not those of the backbone."""
+
+
+class TrainingError(DigitsumError, ArithmeticError):
+    """Training cannot go on; the best checkpoint so far is untouched."""
+
+
+class UsageError(DigitsumError, ValueError):
+    """The request itself is at fault."""
+
+    exit_code = 2  # wrong usage
+
+
+class RecipeError(UsageError):
+    """A recipe has an unknown key or a value that is not allowed."""
+
+
+class OutputExistsError(UsageError, FileExistsError):
+    """An output exists and `--overwrite` was not given."""
+
+
+@contextmanager
+def prefixed(name: str) -> Iterator[None]:
+    """Puts `name: ` before the message of an error raised inside; its kind stays."""
+    try:
+        yield
+    except DigitsumError as error:
+        raise type(error)(f"{name}: {error}") from error

@@ -1,0 +1,85 @@
+"""A trained model, ready to read strips of any number, a chunk at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from digitsum import checkpoint as checkpoints
+from digitsum.checkpoint import Checkpoint
+from digitsum.compute import Compute
+from digitsum.datasets.arrays import ROWS
+from digitsum.errors import CheckpointError, DigitsumError
+from digitsum.models import restore
+from digitsum.readings import Readings
+from digitsum.recipe import Recipe
+
+BATCH = 256  # strips in a forward pass
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode with the checkpoint that it came from."""
+
+    name: str  # the path as it was given
+    module: nn.Module
+    checkpoint: Checkpoint
+    recipe: Recipe
+    compute: Compute
+
+    @property
+    def arch(self) -> str:
+        """Name of the architecture."""
+        return self.checkpoint.arch
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained weights."""
+        return sum(p.numel() for p in self.module.parameters())
+
+    @torch.inference_mode()
+    def read(self, strips: NDArray[np.uint8], digits_per_strip: int | None = None) -> Readings:
+        """Readings of uint8 strips (N, 40, W), `BATCH` at a time.
+
+        Args:
+            strips: Light digits on black.
+            digits_per_strip: How many digits each strip is known to hold; None if not known.
+        """
+        parts = []
+        for pixels in torch.split(torch.from_numpy(np.ascontiguousarray(strips)), BATCH):
+            with self.compute.autocast():
+                outputs = self.module(self.compute.strips(pixels))
+            parts.append(self.module.read(outputs, digits_per_strip))  # type: ignore[operator]
+        return Readings.concatenate(parts)
+
+    def check_width(self, width: int) -> None:
+        """Finds out on a black strip whether the model takes strips so many columns wide.
+
+        Raises:
+            DataError: It does not.
+        """
+        self.read(np.zeros((1, ROWS, width), np.uint8))
+
+
+def load_model(path: Path, device: str = "auto", precision: str = "auto") -> LoadedModel:
+    """Loads a checkpoint for reading.
+
+    Raises:
+        CheckpointError: It cannot be read, or its weights do not fit its architecture.
+        UsageError: The device is not there.
+    """
+    compute = Compute.resolve(device, precision)
+    checkpoint = checkpoints.load(path)
+    try:
+        recipe = Recipe.from_dict(checkpoint.recipe)
+        module = restore(
+            checkpoint.arch, int(checkpoint.data["width"]), recipe.options, checkpoint.weights
+        )
+    except (DigitsumError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return LoadedModel(str(path), compute.place(module), checkpoint, recipe, compute)

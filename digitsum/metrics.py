@@ -1,0 +1,59 @@
+"""The metrics of the technical report (section 3), for every model alike."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error
+
+from digitsum.errors import DataError
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Scores over `count` strips. Accuracies are in percent."""
+
+    count: int
+    mse: float  # of the value
+    rmse: float  # of the value
+    mae: float  # of the sum that was read
+    exact_accuracy: float  # the sum that was read is the true one
+    within_one_accuracy: float  # it is at most 1 off
+
+    def to_dict(self) -> dict[str, int | float]:
+        """Plain numbers, as checkpoints and JSON hold them."""
+        return asdict(self)
+
+
+def score(values: ArrayLike, sums_read: ArrayLike, truth: ArrayLike) -> Metrics:
+    """Scores readings against true sums; nothing is clipped.
+
+    MSE and RMSE are of the continuous value, the others of the sum that was read: so the
+    technical report's own figures were made (its MAE times the count is whole in all four rows,
+    its MSE times the count is not).
+
+    Args:
+        values: Continuous estimates, (N,).
+        sums_read: Sums that were read, (N,), whole.
+        truth: True sums, (N,), whole.
+
+    Raises:
+        DataError: There are no strips, or the lengths differ.
+    """
+    values, sums_read, truth = (np.asarray(a, dtype=np.float64) for a in (values, sums_read, truth))
+    if not len(truth) or not values.shape == sums_read.shape == truth.shape:
+        raise DataError(
+            f"cannot score {len(values)} values and {len(sums_read)} sums against {len(truth)} "
+            "true sums: all three need the same length, at least 1"
+        )
+    mse = float(mean_squared_error(truth, values))
+    return Metrics(
+        count=len(truth),
+        mse=mse,
+        rmse=float(np.sqrt(mse)),
+        mae=float(mean_absolute_error(truth, sums_read)),
+        exact_accuracy=100 * float(accuracy_score(truth, sums_read)),
+        within_one_accuracy=100 * float(np.mean(np.abs(truth - sums_read) <= 1)),
+    )

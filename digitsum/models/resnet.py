@@ -1,0 +1,138 @@
+"""ResNet-50 for strips (technical report 2.2): one channel, one value, 23,503,809 parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from digitsum.download import unreachable
+from digitsum.errors import RecipeError, WeightsError
+from digitsum.models.regressor import Regressor
+
+
+class ResNet50(Regressor):
+    """torchvision's ResNet-50, its first convolution for grey strips, its last layer one value.
+
+    Args:
+        width: Columns of the strips.
+        weights: `imagenet` (torchvision's `IMAGENET1K_V1`), `none` (fresh), or the path of a state
+            dict in torchvision's format. All parameters train.
+        first_conv: `sum` adds the three RGB kernels into one, which answers to a grey image as the
+            three do to its RGB copy; `fresh` initialises the first convolution anew.
+        loss: Name of a loss in `digitsum.losses`.
+        focal_beta: See `losses.focal_l1`.
+        focal_gamma: See `losses.focal_l1`.
+
+    Raises:
+        RecipeError: `first_conv` is unknown.
+        WeightsError: The weights cannot be had, or are not a ResNet-50's.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        weights: str = "imagenet",
+        first_conv: str = "sum",
+        loss: str = "mse",
+        focal_beta: float = 0.2,
+        focal_gamma: float = 1.0,
+    ) -> None:
+        super().__init__(width, loss, focal_beta, focal_gamma)
+        if first_conv not in ("sum", "fresh"):
+            raise RecipeError(f"first_conv: {first_conv!r} is not allowed: it must be sum or fresh")
+        backbone = import_torchvision_models().resnet50(weights=None)
+        backbone.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        backbone.fc = nn.Identity()
+        self.backbone = backbone  # (B, 1, H, W) -> (B, 2048)
+        self.head = nn.Linear(2048, 1)
+        if weights != "none":
+            state = imagenet_weights() if weights == "imagenet" else weights_file(Path(weights))
+            load_backbone(backbone, state, first_conv, weights)
+
+
+def load_backbone(
+    backbone: nn.Module, state: dict[str, Tensor], first_conv: str, source: str
+) -> None:
+    """Puts torchvision's weights into the backbone; the 1,000-class layer is left out.
+
+    Raises:
+        WeightsError: Names or shapes are not those of torchvision's ResNet-50.
+    """
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    rgb = state.get("conv1.weight")
+    if not isinstance(rgb, Tensor) or rgb.shape != (64, 3, 7, 7):
+        raise WeightsError(
+            f"{source} is not a ResNet-50 of torchvision's: conv1.weight (64, 3, 7, 7) is missing"
+        )
+    fresh = backbone.get_parameter("conv1.weight").detach()
+    state["conv1.weight"] = rgb.sum(dim=1, keepdim=True) if first_conv == "sum" else fresh
+    try:
+        backbone.load_state_dict(state)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip()
+        raise WeightsError(f"{source} is not a ResNet-50 of torchvision's: {detail}") from error
+
+
+def weights_file(path: Path) -> dict[str, Tensor]:
+    """A state dict from a file; nothing in it is executed.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or holds anything but tensors.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(
+            f"weights {path} cannot be read ({error.strerror}): give imagenet, none, or a file in "
+            "torchvision's format"
+        ) from error
+    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise WeightsError(
+            f"weights {path} are damaged or hold more than tensors: give a state dict in "
+            "torchvision's format"
+        ) from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"weights {path} hold no state dict: give one in torchvision's format")
+    return state
+
+
+def imagenet_weights() -> dict[str, Tensor]:
+    """`IMAGENET1K_V1` through torchvision and its cache, the download verified by its hash.
+
+    Raises:
+        WeightsError: They are not cached and cannot be downloaded.
+    """
+    weights = import_torchvision_models().ResNet50_Weights.IMAGENET1K_V1
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = folder / weights.url.rpartition("/")[2]
+    advice = f"put {file.name} into {folder}, or train with --weights none or --weights PATH"
+    if not file.exists() and (reason := unreachable(weights.url)):
+        raise WeightsError(
+            f"ImageNet weights are not cached and cannot be downloaded ({reason}): {advice}"
+        )
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"ImageNet weights cannot be used ({reason}): {advice}") from error
+    return state
+
+
+def import_torchvision_models() -> ModuleType:
+    """`torchvision.models`, imported only where a ResNet is asked for: it takes seconds.
+
+    Raises:
+        WeightsError: torch and torchvision come from different builds.
+    """
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError) as error:
+        raise WeightsError(
+            f"torchvision cannot be imported ({str(error).splitlines()[0]}): torch and torchvision "
+            "must come from the same build; install both with one command from one index"
+        ) from error
+    return models  # type: ignore[no-any-return]

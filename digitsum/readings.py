@@ -1,0 +1,48 @@
+"""What a model says of strips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Readings of B strips, on the CPU.
+
+    `sum` is what the model reads, `value` the continuous estimate behind it. A regressor has
+    no confidence and no digits. A reader's digits always add up to the sum.
+    """
+
+    value: NDArray[np.float32]  # (B,) estimate of the sum
+    sum: NDArray[np.int64]  # (B,)
+    confidence: NDArray[np.float32] | None = None  # (B,) probability of the sum, 0..1
+    digits: NDArray[np.int8] | None = None  # (B, K) left to right, padded with -1
+    columns: NDArray[np.int16] | None = None  # (B, K) where each digit stands, in pixels
+
+    def __len__(self) -> int:
+        return len(self.sum)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Readings]) -> Readings:
+        """Readings of all parts in order; digits of unequal length are padded with -1."""
+        joined: dict[str, Any] = {}
+        for field in fields(cls):
+            arrays = [getattr(part, field.name) for part in parts]
+            joined[field.name] = None if any(a is None for a in arrays) else _stack(arrays)
+        return cls(**joined)
+
+
+def _stack(arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """Arrays joined along the first axis, a second axis padded with -1 to the longest."""
+    if arrays[0].ndim == 2:
+        longest = max(array.shape[1] for array in arrays)
+        arrays = [
+            np.pad(array, ((0, 0), (0, longest - array.shape[1])), constant_values=-1)
+            for array in arrays
+        ]
+    return np.concatenate(arrays)

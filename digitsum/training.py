@@ -1,0 +1,307 @@
+"""The training loop, in the open.
+
+One uint8 tensor holds all strips; batches are slices of it by index tensors. The loop never
+prints: all that happens goes to the one callable that it is given.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from digitsum import __version__
+from digitsum import checkpoint as checkpoints
+from digitsum.checkpoint import Checkpoint
+from digitsum.compute import Compute
+from digitsum.datasets.arrays import StripSet
+from digitsum.datasets.split import split_rows
+from digitsum.errors import DataError, TrainingError
+from digitsum.inference import BATCH
+from digitsum.metrics import Metrics, score
+from digitsum.models import create, restore
+from digitsum.outputs import last_path
+from digitsum.progress import (
+    ESTIMATE_AFTER,
+    Clock,
+    EpochRecord,
+    Estimate,
+    Progress,
+    Report,
+    Result,
+    Scores,
+)
+from digitsum.readings import Readings
+from digitsum.recipe import Recipe
+from digitsum.resuming import StoppedRun
+
+
+def train(recipe: Recipe, data: StripSet, path: Path, report: Report) -> Result:
+    """Trains a model from the start.
+
+    Args:
+        recipe: What to do.
+        data: Strips and sums, both parts.
+        path: Where the checkpoint of lowest validation loss goes; `last_path(path)` beside it
+            is the one to go on from. Both are written over.
+        report: Called with all that happens.
+
+    Raises:
+        DataError: The strips do not suit the recipe.
+        TrainingError: The loss is not finite; checkpoints written before stay as they are.
+        CheckpointError: A checkpoint cannot be written.
+    """
+    return _Run(recipe, data, path, report).train()
+
+
+def resume(stopped: StoppedRun, data: StripSet, report: Report) -> Result:
+    """Goes on from the last finished epoch, as if the run had never stopped.
+
+    Args:
+        stopped: The run; its two checkpoints are written over.
+        data: The strips that it began with.
+        report: Called with all that happens.
+
+    Raises:
+        DataError: These are not the strips of the run.
+        TrainingError, CheckpointError: As `train`.
+    """
+    run = _Run(stopped.recipe, data, stopped.path, report, pretrained=False)
+    run.go_on_from(stopped.checkpoint)
+    return run.train()
+
+
+def batches(order: Tensor, size: int) -> Iterator[Tensor]:
+    """Rows in batches; a last one of a single row joins the one before it.
+
+    Batch norm cannot estimate a variance from one strip.
+    """
+    parts = list(torch.split(order, size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    yield from parts
+
+
+class _Run:
+    """Recipe, data, model, optimizer, and what has happened so far."""
+
+    def __init__(
+        self, recipe: Recipe, data: StripSet, path: Path, report: Report, pretrained: bool = True
+    ) -> None:
+        self.compute = Compute.resolve(recipe.device, recipe.precision)
+        device = self.compute.device
+        self.recipe = replace(recipe, device=str(device), precision=self.compute.precision)
+        self.data, self.path, self.report = data, path, report
+        _check_sums(data, recipe)
+        split = split_rows(len(data), recipe.split_seed, recipe.limit)
+        self.train_rows, self.val_rows = split.train, split.val
+        self.pixels = torch.from_numpy(data.images()).to(device)  # (N, H, W) uint8, once
+        self.sums = torch.from_numpy(data.sums).float().to(device)
+        torch.manual_seed(recipe.seed)
+        self.model = self.compute.place(
+            create(recipe.arch, data.width, recipe.options, pretrained=pretrained)
+        )
+        self.steps = sum(1 for _ in batches(torch.from_numpy(split.train), recipe.batch_size))
+        self.optimizer = _optimizer(recipe, self.model)
+        self.schedule = _schedule(recipe, self.optimizer, self.steps)
+        self.history: list[EpochRecord] = []
+        self.best: dict[str, Any] = {}  # epoch and val_loss
+        self.estimated = False
+
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Takes over all that a stopped run had come to."""
+        if self.data.fingerprint != checkpoint.data["fingerprint"]:
+            raise DataError(
+                "these are not the strips that the run began with (their fingerprints differ): "
+                "give the same --data, unchanged"
+            )
+        self.model.load_state_dict(checkpoint.weights)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.schedule.load_state_dict(checkpoint.schedule)
+        self.history = [EpochRecord(**record) for record in checkpoint.history]
+        self.best = checkpoint.best
+        _set_random_state(checkpoint.random, self.compute.device)
+
+    def train(self) -> Result:
+        """Trains from the next epoch to the last, writing both checkpoints as it goes."""
+        for epoch in range(len(self.history) + 1, self.recipe.epochs + 1):
+            clock = Clock(self.steps, len(self.val_rows))
+            train_loss = self._train_epoch(epoch, clock)
+            speed = clock.strips_per_second
+            val_loss, val = self._evaluate(self.model, self.val_rows)
+            self._check_finite(val_loss, epoch, "validation")
+            record = EpochRecord(
+                epoch=epoch,
+                train_loss=train_loss,
+                val_loss=val_loss,
+                val_exact_accuracy=val.exact_accuracy,
+                val_within_one_accuracy=val.within_one_accuracy,
+                lr=float(self.optimizer.param_groups[0]["lr"]),
+                seconds=clock.seconds,
+                strips_per_second=speed,
+                best=not self.best or val_loss < self.best["val_loss"],
+            )
+            self._keep(record, val)
+            self.report(record)
+        return self._finish()
+
+    def _train_epoch(self, epoch: int, clock: Clock) -> float:
+        """One pass over the training part; gives its mean loss."""
+        self.model.train()
+        order = torch.from_numpy(self.train_rows)[torch.randperm(len(self.train_rows))]
+        total, seen = torch.zeros((), device=self.compute.device), 0
+        for batch in batches(order.to(self.compute.device), self.recipe.batch_size):
+            done = (epoch - 1 + clock.step / self.steps) / self.recipe.epochs
+            total += self._step(batch, progress=done) * len(batch)
+            seen += len(batch)
+            if clock.tick(len(batch)):  # not every step: looking at the loss waits for a GPU
+                mean = total.item() / seen
+                self._check_finite(mean, epoch, "training")
+                self._tell(epoch, clock, mean)
+        return mean
+
+    def _step(self, batch: Tensor, progress: float) -> Tensor:
+        """One step on the strips of these rows; gives the loss before it."""
+        with self.compute.autocast():
+            outputs = self.model(self.compute.strips(self.pixels[batch]))
+            loss: Tensor = self.model.loss(outputs, self.sums[batch], progress)  # type: ignore[operator]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.detach()
+
+    @torch.inference_mode()
+    def _evaluate(self, model: nn.Module, rows: np.ndarray) -> tuple[float, Metrics]:
+        """Loss and metrics of a model on these rows, in evaluation mode."""
+        model.eval()
+        total, parts = 0.0, []
+        for batch in torch.split(torch.from_numpy(rows).to(self.compute.device), BATCH):
+            with self.compute.autocast():
+                outputs = model(self.compute.strips(self.pixels[batch]))
+                loss = model.loss(outputs, self.sums[batch], 1.0)  # type: ignore[operator]
+            total += float(loss) * len(batch)
+            parts.append(model.read(outputs, self.recipe.digits_per_strip))  # type: ignore[operator]
+        readings = Readings.concatenate(parts)
+        return total / len(rows), score(readings.value, readings.sum, self.data.sums[rows])
+
+    def _tell(self, epoch: int, clock: Clock, loss: float) -> None:
+        """Reports progress, and the estimate when its time has come."""
+        epochs, speed = self.recipe.epochs, clock.strips_per_second
+        seconds = (
+            self.history[-1].seconds if self.history else clock.epoch_seconds(len(self.train_rows))
+        )
+        left = (epochs - epoch + 1 - clock.step / self.steps) * seconds
+        if not self.estimated and clock.steady_seconds >= ESTIMATE_AFTER:
+            self.estimated = True
+            self.report(Estimate(left, epochs - epoch + 1, speed, str(self.compute)))
+        self.report(Progress(epoch, epochs, clock.step, self.steps, loss, speed, left))
+
+    def _check_finite(self, loss: float, epoch: int, part: str) -> None:
+        if not math.isfinite(loss):
+            kept = f"epoch {self.best['epoch']} is kept in {self.path}" if self.best else ""
+            raise TrainingError(
+                f"the {part} loss is {loss} in epoch {epoch}: lower --lr (now "
+                f"{self.recipe.lr:g}) or train with --precision fp32; {kept or 'nothing is kept'}"
+            )
+
+    def _keep(self, record: EpochRecord, val: Metrics) -> None:
+        """Writes the epoch into the history and its weights into the checkpoints."""
+        self.history.append(record)
+        checkpoint = self._checkpoint({"epoch": record.epoch, "val": val.to_dict()})
+        if record.best:
+            self.best = {"epoch": record.epoch, "val_loss": record.val_loss}
+            checkpoints.save(checkpoint, self.path)
+        checkpoint.optimizer = self.optimizer.state_dict()
+        checkpoint.schedule = self.schedule.state_dict()
+        checkpoint.random = _random_state(self.compute.device)
+        checkpoint.best = self.best
+        checkpoints.save(checkpoint, last_path(self.path))
+
+    def _finish(self) -> Result:
+        """Scores the best and the last weights on both parts and stores what came out."""
+        scores: list[Scores] = []
+        for path in (self.path, last_path(self.path)):
+            checkpoint = checkpoints.load(path)
+            model = restore(
+                checkpoint.arch, self.data.width, self.recipe.options, checkpoint.weights
+            )
+            model = self.compute.place(model)
+            train, val = (self._evaluate(model, r)[1] for r in (self.train_rows, self.val_rows))
+            scores.append(Scores(checkpoint.metrics["epoch"], train, val))
+            checkpoint.history = [asdict(record) for record in self.history]
+            checkpoint.metrics |= {"train": train.to_dict(), "val": val.to_dict()}
+            checkpoints.save(checkpoint, path)
+        best, last = scores
+        return Result(best, last, self.history, self.path, last_path(self.path))
+
+    def _checkpoint(self, metrics: dict[str, Any]) -> Checkpoint:
+        """The run as it stands, without the state to go on from."""
+        return Checkpoint(
+            arch=self.recipe.arch,
+            recipe=self.recipe.to_dict(),
+            weights={name: tensor.cpu() for name, tensor in self.model.state_dict().items()},
+            data={
+                "name": self.data.name,
+                "count": len(self.data),
+                "width": self.data.width,
+                "fingerprint": self.data.fingerprint,
+            },
+            split={
+                "seed": self.recipe.split_seed,
+                "train": torch.from_numpy(self.train_rows.astype(np.int32)),
+                "val": torch.from_numpy(self.val_rows.astype(np.int32)),
+            },
+            history=[asdict(record) for record in self.history],
+            metrics=metrics,
+            versions={
+                "digitsum": __version__,
+                "python": platform.python_version(),
+                "torch": str(torch.__version__),
+                "numpy": np.__version__,
+            },
+        )
+
+
+def _check_sums(data: StripSet, recipe: Recipe) -> None:
+    """Refuses sums that the known number of digits cannot reach."""
+    digits = recipe.digits_per_strip
+    if digits is not None and data.sums.max() > 9 * digits:
+        raise DataError(
+            f"a label is {data.sums.max()}, but {digits} digits add up to {9 * digits} at most: "
+            "correct the labels, or --set digits_per_strip"
+        )
+
+
+def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+
+
+def _schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+    """The learning rate over the run, advanced after every step."""
+    if recipe.schedule == "one_cycle":
+        return OneCycleLR(optimizer, max_lr=recipe.lr, total_steps=recipe.epochs * steps)
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    """The generators that order, dropout and augmentation draw from."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
