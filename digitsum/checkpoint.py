@@ -6,6 +6,7 @@ On disk a plain dict of tensors, text, numbers, lists and dicts, so that it load
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,7 +30,7 @@ class Checkpoint:
     recipe: dict[str, Any]  # resolved, as Recipe.to_dict gives it
     weights: dict[str, Tensor]
     data: dict[str, Any]  # name (as typed), count, width, fingerprint
-    split: dict[str, Any]  # seed, train and val row numbers as int32 tensors
+    split: dict[str, Any]  # seed; train and val rows (int32); hashes of training strips, seen
     history: list[dict[str, Any]]  # one record an epoch
     metrics: dict[str, Any]  # epoch of these weights, train and val metrics
     versions: dict[str, str]
@@ -62,6 +63,18 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         raise CheckpointError(f"cannot write {path}: {reason}") from error
 
 
+def load_tensors(path: Path) -> Any:
+    """What a file of torch's holds, if that is tensors and plain values; nothing is executed.
+
+    Raises:
+        UnpicklingError: It holds more.
+        Exception: It is damaged or no such file; torch raises many kinds, none documented.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd files make torch warn; the caller's error says all
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint. Nothing in the file is ever executed.
 
@@ -69,7 +82,7 @@ def load(path: Path) -> Checkpoint:
         CheckpointError: The file is missing, damaged, no checkpoint, or of a later format.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist: give the path of a checkpoint") from error
     except IsADirectoryError as error:
@@ -79,7 +92,7 @@ def load(path: Path) -> Checkpoint:
             f"{path} is no digitsum checkpoint: it holds more than tensors and plain values, "
             "which digitsum never loads; train one with `digitsum train`"
         ) from error
-    except Exception as error:  # torch raises many kinds on damaged files, none documented
+    except Exception as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or of "
             "another kind; copy it again, or train one with `digitsum train`"

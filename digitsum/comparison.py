@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from digitsum.datasets.arrays import StripSet
 from digitsum.errors import DataError, UsageError
-from digitsum.evaluation import is_own, parts, read_rows
+from digitsum.evaluation import is_own, parts, read_rows, seen
 from digitsum.inference import BATCH, LoadedModel
 from digitsum.metrics import Metrics, score
 
@@ -30,6 +30,7 @@ class Row:
     arch: str
     parameters: int
     strips_per_second: float
+    seen: int  # of the strips: how many it trained on
     metrics: Metrics
 
 
@@ -84,7 +85,8 @@ def compare(models: Sequence[LoadedModel], data: StripSet, seed: int = 0) -> Com
     for model, speed in zip(models, speeds, strict=True):
         readings, truth = read_rows(model, data, rows), data.sums[rows]
         metrics = score(readings.value, readings.sum, truth)
-        table.append(Row(model.name, model.arch, model.parameters, speed, metrics))
+        known = seen(model.checkpoint, data)
+        table.append(Row(model.name, model.arch, model.parameters, speed, known, metrics))
         right.append(readings.sum == truth)
     rng = np.random.default_rng(seed)
     pairs = [

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from digitsum.checkpoint import Checkpoint
 from digitsum.datasets import open_data
-from digitsum.datasets.arrays import StripSet
+from digitsum.datasets.arrays import StripSet, strip_hashes
 from digitsum.errors import DataError
 from digitsum.inference import LoadedModel
 from digitsum.metrics import Metrics, score
@@ -24,11 +24,12 @@ class Evaluation:
     model: str
     arch: str
     splits: dict[str, Metrics]
+    seen: int  # of the other strips: how many are strips that the model trained on
 
     def to_dict(self) -> dict[str, object]:
         """The JSON of `digitsum eval`."""
         splits = {name: metrics.to_dict() for name, metrics in self.splits.items()}
-        return {"model": self.model, "arch": self.arch, "splits": splits}
+        return {"model": self.model, "arch": self.arch, "splits": splits, "seen": self.seen}
 
 
 def evaluate(model: LoadedModel, data: StripSet) -> Evaluation:
@@ -41,7 +42,7 @@ def evaluate(model: LoadedModel, data: StripSet) -> Evaluation:
     for name, rows in parts(model.checkpoint, data).items():
         readings = read_rows(model, data, rows)
         splits[name] = score(readings.value, readings.sum, data.sums[rows])
-    return Evaluation(model.name, model.arch, splits)
+    return Evaluation(model.name, model.arch, splits, seen(model.checkpoint, data))
 
 
 def read_rows(model: LoadedModel, data: StripSet, rows: NDArray[np.int64]) -> Readings:
@@ -60,6 +61,18 @@ def parts(checkpoint: Checkpoint, data: StripSet) -> dict[str, NDArray[np.int64]
     if is_own(checkpoint, data):
         return {part: np.sort(checkpoint.split[part].numpy()) for part in ("train", "val")}
     return {"data": np.arange(len(data))}
+
+
+def seen(checkpoint: Checkpoint, data: StripSet) -> int:
+    """How many strips of other data are, pixel for pixel, strips that the run trained on.
+
+    0 for the run's own data, whose parts are shown apart, and for checkpoints that keep no
+    hashes.
+    """
+    known = checkpoint.split.get("seen")
+    if known is None or is_own(checkpoint, data):
+        return 0
+    return sum(int(np.isin(strip_hashes(chunk), known.numpy()).sum()) for chunk in data.chunks())
 
 
 def run_data(

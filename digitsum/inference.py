@@ -66,7 +66,7 @@ class LoadedModel:
         self.read(np.zeros((1, ROWS, width), np.uint8))
 
 
-def load_model(path: Path, device: str = "auto", precision: str = "auto") -> LoadedModel:
+def load_model(path: Path | str, device: str = "auto", precision: str = "auto") -> LoadedModel:
     """Loads a checkpoint for reading.
 
     Raises:
@@ -74,7 +74,7 @@ def load_model(path: Path, device: str = "auto", precision: str = "auto") -> Loa
         UsageError: The device is not there.
     """
     compute = Compute.resolve(device, precision)
-    checkpoint = checkpoints.load(path)
+    checkpoint = checkpoints.load(Path(path))
     try:
         recipe = Recipe.from_dict(checkpoint.recipe)
         module = restore(

@@ -22,7 +22,7 @@ from digitsum import __version__
 from digitsum import checkpoint as checkpoints
 from digitsum.checkpoint import Checkpoint
 from digitsum.compute import Compute
-from digitsum.datasets.arrays import StripSet
+from digitsum.datasets.arrays import StripSet, strip_hashes
 from digitsum.datasets.split import split_rows
 from digitsum.errors import DataError, TrainingError
 from digitsum.inference import BATCH
@@ -44,7 +44,9 @@ from digitsum.recipe import Recipe
 from digitsum.resuming import StoppedRun
 
 
-def train(recipe: Recipe, data: StripSet, path: Path, report: Report) -> Result:
+def train(
+    recipe: Recipe, data: StripSet, path: Path, report: Report = lambda event: None
+) -> Result:
     """Trains a model from the start.
 
     Args:
@@ -105,6 +107,8 @@ class _Run:
         self.train_rows, self.val_rows = split.train, split.val
         self.pixels = torch.from_numpy(data.images()).to(device)  # (N, H, W) uint8, once
         self.sums = torch.from_numpy(data.sums).float().to(device)
+        seen = np.concatenate([strip_hashes(c) for c in data.chunks(np.sort(split.train))])
+        self.seen = torch.from_numpy(np.unique(seen))  # what later figures are told apart by
         torch.manual_seed(recipe.seed)
         self.model = self.compute.place(
             create(recipe.arch, data.width, recipe.options, pretrained=pretrained)
@@ -259,6 +263,7 @@ class _Run:
                 "seed": self.recipe.split_seed,
                 "train": torch.from_numpy(self.train_rows.astype(np.int32)),
                 "val": torch.from_numpy(self.val_rows.astype(np.int32)),
+                "seen": self.seen,
             },
             history=[asdict(record) for record in self.history],
             metrics=metrics,

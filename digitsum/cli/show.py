@@ -85,6 +85,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     for name, metrics in evaluation.splits.items():
         made.add_row(PARTS[name], f"{metrics.count:,}", *metric_cells(metrics))
     stdout.print(made)
+    _say_seen(evaluation.model, evaluation.seen)
 
 
 def show_comparison(comparison: Comparison) -> None:
@@ -96,6 +97,8 @@ def show_comparison(comparison: Comparison) -> None:
         cells = metric_cells(row.metrics)
         made.add_row(row.model, row.arch, f"{row.parameters:,}", speed, *cells)
     stdout.print(made)
+    for row in comparison.models:
+        _say_seen(row.model, row.seen)
     made = table(
         "exact accuracy, paired on the same strips",
         ["a", "b"],
@@ -108,6 +111,12 @@ def show_comparison(comparison: Comparison) -> None:
             pair.a, pair.b, f"{pair.difference:+.2f}", f"{low:+.2f} to {high:+.2f}", p_value
         )
     stdout.print(made)
+
+
+def _say_seen(model: str, seen: int) -> None:
+    """Says so where figures are on strips that a model knows."""
+    if seen:
+        say(f"careful: {model} was trained on {seen:,} of these very strips")
 
 
 def run_shown(path: Path, train: Callable[[Report], Result]) -> None:

@@ -150,6 +150,12 @@ class StripSet:
         raise IndexError(row)
 
 
+def strip_hashes(strips: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """A 64-bit hash of each strip's pixels, (N, 40, W) -> (N,)."""
+    digests = (hashlib.blake2b(np.ascontiguousarray(s).data, digest_size=8) for s in strips)
+    return np.frombuffer(b"".join(d.digest() for d in digests), np.int64)
+
+
 def find_pairs(source: Path, labels: Path | None = None) -> list[tuple[Path, Path]]:
     """Images and their labels: those of a folder in numeric order, or of one file.
 

@@ -9,6 +9,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
+from digitsum.checkpoint import load_tensors
 from digitsum.download import unreachable
 from digitsum.errors import RecipeError, WeightsError
 from digitsum.models.regressor import Regressor
@@ -84,13 +85,13 @@ def weights_file(path: Path) -> dict[str, Tensor]:
         WeightsError: The file is missing, damaged, or holds anything but tensors.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
     except OSError as error:
         raise WeightsError(
             f"weights {path} cannot be read ({error.strerror}): give imagenet, none, or a file in "
             "torchvision's format"
         ) from error
-    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:
         raise WeightsError(
             f"weights {path} are damaged or hold more than tensors: give a state dict in "
             "torchvision's format"

@@ -1,0 +1,25 @@
+# Needs Python 3.10 or newer, pip and make. Everything else is set up in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+
+demo: .venv/ready ## the main job, end to end, in a few minutes
+	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
+
+test: .venv/ready ## all tests
+	$(BIN)/python -m pytest
+
+check: .venv/ready ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "digitsum needs Python 3.10 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,97 @@
+"""The package as a whole: what it loads, what it says of itself, how its processes end."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import digitsum
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "torchvision", "numpy", "scipy", "sklearn")
+
+
+def python(*args: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *args], capture_output=True, text=True, timeout=120, check=False, **kwargs
+    )
+
+
+@pytest.mark.parametrize("command", ["", "train", "eval", "predict", "compare", "synth"])
+def test_help_loads_nothing_heavy(command: str) -> None:
+    code = (
+        "import sys; from digitsum.cli import app\n"
+        f"try: app({[*command.split(), '--help']!r})\n"
+        f"finally: print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    )
+    assert python("-c", code).stderr == "[]\n"
+
+
+def test_public_names_are_sorted_and_load_on_first_use() -> None:
+    assert digitsum.__all__ == sorted(digitsum.__all__)
+    assert set(digitsum.__all__) <= set(dir(digitsum))
+    for name in digitsum.__all__:
+        assert getattr(digitsum, name).__doc__
+    with pytest.raises(AttributeError, match="has no attribute 'sum'"):
+        digitsum.sum  # noqa: B018
+
+
+def test_the_newest_version_in_the_changelog_is_this_one() -> None:
+    versions = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert versions[0] == digitsum.__version__
+
+
+def test_errors_are_drawn_as_they_are() -> None:
+    from digitsum import errors
+
+    drawn = re.findall(r"(\w+Error)", errors.__doc__ or "")
+    assert sorted(drawn) == sorted(n for n in vars(errors) if n.endswith("Error"))
+
+
+def test_the_example_brings_trains_and_reads_its_own_strips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "own_strips.py"))
+    images, sums = example["my_strips"](80, seed=2)
+    np.save(tmp_path / "data0.npy", images)
+    np.save(tmp_path / "lab0.npy", sums)
+    example["main"](tmp_path, epochs=1)
+    printed = capsys.readouterr().out
+    assert printed.count("sum read") == 5
+    assert (tmp_path / "cnn.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+)
+def test_a_stopped_training_says_how_to_go_on(folder: Path, number: int, code: int) -> None:
+    command = ["train", "--arch", "cnn", "--epochs", "1000", "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "digitsum", *command, "--data", str(folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not Path("cnn.last.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == code, stderr
+    assert stdout == ""
+    assert stderr.splitlines()[-1] == "stopped; go on with: digitsum train --resume cnn.last.pt"
+    assert "Traceback" not in stderr
+    assert sorted(path.name for path in Path().glob("*.*pt*")) == ["cnn.last.pt", "cnn.pt"]
+
+
+def test_wrong_usage_exits_2_and_a_failure_1() -> None:
+    assert python("-m", "digitsum", "train", "--epochs", "many").returncode == 2
+    failed = python("-m", "digitsum", "eval", "gone.pt")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == "error: gone.pt does not exist: give the path of a checkpoint\n"

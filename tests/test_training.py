@@ -1,0 +1,204 @@
+"""The loop: it learns, it keeps the best, it goes on exactly where it stopped."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from digitsum import checkpoint as checkpoints
+from digitsum import evaluation, training
+from digitsum.datasets.arrays import StripSet
+from digitsum.datasets.digits import load_digits
+from digitsum.datasets.synthesis import compose
+from digitsum.errors import DataError, TrainingError, UsageError
+from digitsum.inference import load_model
+from digitsum.outputs import last_path
+from digitsum.progress import EpochRecord, Estimate, Progress
+from digitsum.recipe import Recipe, gather
+from digitsum.resuming import StoppedRun
+
+CNN = {"arch": "cnn", "epochs": 2, "device": "cpu"}
+PATH = Path("cnn.pt")
+
+
+def recipe(**keys: object) -> Recipe:
+    return Recipe.from_dict({**CNN, **keys})
+
+
+class Stop(Exception):  # noqa: N818
+    """Stands for whatever ends a process."""
+
+
+def stop_after(epoch: int):
+    """A reporter that stops the run once an epoch is told."""
+
+    def report(event: object) -> None:
+        if isinstance(event, EpochRecord) and event.epoch == epoch:
+            raise Stop
+
+    return report
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"),
+    [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 2]), (2, 8, [2])],
+)
+def test_a_last_batch_of_one_joins_the_one_before(count: int, size: int, sizes: list[int]) -> None:
+    parts = list(training.batches(torch.arange(count), size))
+    assert [len(part) for part in parts] == sizes
+    assert torch.equal(torch.cat(parts), torch.arange(count))
+
+
+def test_a_training_part_of_one_more_than_a_batch_trains(strips: StripSet) -> None:
+    result = training.train(recipe(limit=33, epochs=1), strips, PATH)
+    assert result.best.train.count == 33
+
+
+def test_it_learns_sums_within_seconds() -> None:
+    made = compose(load_digits("builtin"), strips=700, per_strip=(1, 1), seed=5)
+    strips = StripSet(["made"], [made.images], made.sums)
+    result = training.train(recipe(epochs=12, dropout=0.1), strips, PATH)
+    guess = np.abs(made.sums - np.round(made.sums.mean())).mean()  # without looking: about 2.5
+    assert result.best.val.mae < 0.6 * guess
+    assert result.history[-1].train_loss < 0.5 * result.history[0].train_loss
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(strips: StripSet) -> None:
+    runs = {}
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        training.train(recipe(seed=seed, epochs=1), strips, Path(f"{name}.pt"))
+        runs[name] = checkpoints.load(Path(f"{name}.pt")).weights
+    assert all(torch.equal(runs["a"][k], runs["b"][k]) for k in runs["a"])
+    assert not all(torch.equal(runs["a"][k], runs["c"][k]) for k in runs["a"])
+
+
+def test_the_best_checkpoint_is_of_the_lowest_validation_loss(strips: StripSet) -> None:
+    result = training.train(recipe(epochs=4, lr=0.01), strips, PATH)
+    losses = [record.val_loss for record in result.history]
+    best, last = checkpoints.load(PATH), checkpoints.load(last_path(PATH))
+    assert best.metrics["epoch"] == result.best.epoch == 1 + int(np.argmin(losses))
+    assert last.metrics["epoch"] == result.last.epoch == 4
+    assert [r.best for r in result.history] == [
+        loss == min(losses[: i + 1]) for i, loss in enumerate(losses)
+    ]
+
+
+def test_what_a_checkpoint_reports_is_what_evaluation_measures(strips: StripSet) -> None:
+    result = training.train(recipe(), strips, PATH)
+    measured = evaluation.evaluate(load_model(PATH, "cpu"), strips).splits
+    assert measured["val"].exact_accuracy == result.best.val.exact_accuracy
+    assert measured["train"].mse == pytest.approx(result.best.train.mse, rel=1e-2)
+    assert checkpoints.load(PATH).metrics["val"] == result.best.val.to_dict()
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
+def test_resumed_equals_undisturbed_bit_for_bit(strips: StripSet, schedule: str) -> None:
+    keys = {"epochs": 4, "schedule": schedule}
+    whole = training.train(recipe(**keys), strips, Path("whole.pt"))
+    with pytest.raises(Stop):
+        training.train(recipe(**keys), strips, PATH, stop_after(2))
+    stopped = StoppedRun.open(last_path(PATH), {}, None)
+    assert (stopped.epochs_done, stopped.finished) == (2, False)
+    torch.manual_seed(99)  # whatever happened in between
+    resumed = training.resume(stopped, strips, lambda event: None)
+
+    timeless = [
+        [{**asdict(r), "seconds": 0, "strips_per_second": 0} for r in result.history]
+        for result in (whole, resumed)
+    ]
+    assert timeless[0] == timeless[1]
+    for a, b in (("whole.pt", "cnn.pt"), ("whole.last.pt", "cnn.last.pt")):
+        left, right = checkpoints.load(Path(a)), checkpoints.load(Path(b))
+        assert all(torch.equal(left.weights[k], right.weights[k]) for k in left.weights)
+        assert left.metrics == right.metrics
+    assert StoppedRun.open(last_path(PATH), {}, None).finished
+
+
+def test_a_run_goes_on_as_it_began_or_not_at_all(strips: StripSet) -> None:
+    with pytest.raises(Stop):
+        training.train(recipe(epochs=3), strips, PATH, stop_after(1))
+    last = last_path(PATH)
+    same = gather(flags={"arch": "cnn", "epochs": 3, "lr": 0.001, "precision": "auto"})
+    assert StoppedRun.open(last, same, PATH).recipe.epochs == 3
+    for given in ({"epochs": 4}, {"lr": 0.1}, {"seed": 7}, {"dropout": 0.1}, {"limit": 9}):
+        with pytest.raises(UsageError, match=f"{next(iter(given))} .* differs from the run's"):
+            StoppedRun.open(last, given, None)
+    with pytest.raises(UsageError, match="goes on in its own files"):
+        StoppedRun.open(last, {}, Path("other.pt"))
+    with pytest.raises(UsageError, match=r"goes on from its ….last.pt"):
+        StoppedRun.open(PATH, {}, None)
+    changed = StripSet(["made"], strips.parts, strips.sums[::-1].copy())
+    with pytest.raises(DataError, match="not the strips that the run began with"):
+        training.resume(StoppedRun.open(last, {}, None), changed, lambda event: None)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_best(strips: StripSet) -> None:
+    with pytest.raises(Stop):
+        training.train(recipe(epochs=3), strips, PATH, stop_after(1))
+    before = PATH.read_bytes()
+    stopped = StoppedRun.open(last_path(PATH), {}, None)
+    stopped.checkpoint.optimizer["param_groups"][0]["lr"] = math.inf
+    stopped.checkpoint.schedule["base_lrs"] = [math.inf]
+    with pytest.raises(
+        TrainingError, match=r"loss is .* in epoch 2: lower --lr .* epoch 1 is kept"
+    ):
+        training.resume(stopped, strips, lambda event: None)
+    assert PATH.read_bytes() == before
+
+
+def test_a_run_tells_progress_once_an_estimate_and_every_epoch(
+    strips: StripSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "ESTIMATE_AFTER", 0.0)
+    events: list[object] = []
+    training.train(recipe(batch_size=8), strips, PATH, events.append)
+    assert [e.epoch for e in events if isinstance(e, EpochRecord)] == [1, 2]
+    (estimate,) = (e for e in events if isinstance(e, Estimate))
+    assert (estimate.epochs, estimate.seconds > 0) == (2, True)
+    ends = [e for e in events if isinstance(e, Progress) and e.step == e.steps]
+    assert [(e.epoch, e.steps) for e in ends] == [(1, 6), (2, 6)]
+    assert ends[-1].seconds_left == 0
+
+
+def test_strips_are_never_copied_while_training(strips: StripSet, monkeypatch) -> None:
+    held: list[bool] = []
+    step = training._Run._step
+
+    def spy(run, batch, progress):
+        held.append(np.shares_memory(run.pixels.numpy(), strips.parts[0]))
+        return step(run, batch, progress)
+
+    monkeypatch.setattr(training._Run, "_step", spy)
+    training.train(recipe(epochs=1), strips, PATH)
+    assert held
+    assert all(held)
+
+
+def test_sums_that_the_known_digits_cannot_reach_are_refused(strips: StripSet) -> None:
+    with pytest.raises(DataError, match="but 1 digits add up to 9 at most"):
+        training._check_sums(
+            strips, recipe().__class__(**{**vars(recipe()), "options": {"digits_per_strip": 1}})
+        )
+
+
+def test_the_resolved_device_and_precision_are_kept(strips: StripSet) -> None:
+    training.train(recipe(epochs=1, precision="fp32", device="cpu"), strips, PATH)
+    kept = checkpoints.load(PATH).recipe
+    assert (kept["device"], kept["precision"]) == ("cpu", "fp32")
+    assert all(kept[key] != "auto" for key in kept)
+
+
+def test_strips_known_from_training_are_told(strips: StripSet) -> None:
+    training.train(recipe(epochs=1), strips, PATH)
+    model = load_model(PATH, "cpu")
+    own = evaluation.evaluate(model, strips)
+    assert (set(own.splits), own.seen) == ({"train", "val"}, 0)
+    some = StripSet(["some"], [strips.images()[:30]], strips.sums[:30])
+    rows = checkpoints.load(PATH).split["train"].numpy()
+    other = evaluation.evaluate(model, some)
+    assert (set(other.splits), other.seen) == ({"data"}, int((rows < 30).sum()))
