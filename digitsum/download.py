@@ -6,7 +6,7 @@ import threading
 import urllib.error
 import urllib.request
 
-SECONDS = 10.0  # longer than a slow answer, short enough to wait for
+SECONDS = 6.0  # longer than a slow answer; a command without network ends within 15 s
 
 
 def unreachable(url: str) -> str | None:

@@ -18,6 +18,17 @@ VALIDATION_COST = 1 / 3  # of a strip in validation, where one in training is 1
 
 
 @dataclass(frozen=True)
+class Start:
+    """What is about to be trained, told once."""
+
+    arch: str
+    parameters: int
+    train_strips: int
+    val_strips: int
+    compute: str  # device and precision
+
+
+@dataclass(frozen=True)
 class Progress:
     """Where the run is, several times a second."""
 
@@ -37,7 +48,6 @@ class Estimate:
     seconds: float
     epochs: int
     strips_per_second: float
-    compute: str  # device and precision
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,8 @@ class EpochRecord:
     best: bool  # lowest val_loss so far
 
 
-Report = Callable[[Progress | Estimate | EpochRecord], None]
+Event = Start | Progress | Estimate | EpochRecord
+Report = Callable[[Event], None]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from digitsum import __version__
 from digitsum import checkpoint as checkpoints
@@ -28,6 +27,7 @@ from digitsum.errors import DataError, TrainingError
 from digitsum.inference import BATCH
 from digitsum.metrics import Metrics, score
 from digitsum.models import create, restore
+from digitsum.optimizers import make_optimizer, make_schedule
 from digitsum.outputs import last_path
 from digitsum.progress import (
     ESTIMATE_AFTER,
@@ -38,6 +38,7 @@ from digitsum.progress import (
     Report,
     Result,
     Scores,
+    Start,
 )
 from digitsum.readings import Readings
 from digitsum.recipe import Recipe
@@ -114,8 +115,8 @@ class _Run:
             create(recipe.arch, data.width, recipe.options, pretrained=pretrained)
         )
         self.steps = sum(1 for _ in batches(torch.from_numpy(split.train), recipe.batch_size))
-        self.optimizer = _optimizer(recipe, self.model)
-        self.schedule = _schedule(recipe, self.optimizer, self.steps)
+        self.optimizer = make_optimizer(recipe, self.model)
+        self.schedule = make_schedule(recipe, self.optimizer, self.steps)
         self.history: list[EpochRecord] = []
         self.best: dict[str, Any] = {}  # epoch and val_loss
         self.estimated = False
@@ -136,6 +137,9 @@ class _Run:
 
     def train(self) -> Result:
         """Trains from the next epoch to the last, writing both checkpoints as it goes."""
+        parameters = sum(p.numel() for p in self.model.parameters())
+        strips = len(self.train_rows), len(self.val_rows)
+        self.report(Start(self.recipe.arch, parameters, *strips, str(self.compute)))
         for epoch in range(len(self.history) + 1, self.recipe.epochs + 1):
             clock = Clock(self.steps, len(self.val_rows))
             train_loss = self._train_epoch(epoch, clock)
@@ -206,7 +210,7 @@ class _Run:
         left = (epochs - epoch + 1 - clock.step / self.steps) * seconds
         if not self.estimated and clock.steady_seconds >= ESTIMATE_AFTER:
             self.estimated = True
-            self.report(Estimate(left, epochs - epoch + 1, speed, str(self.compute)))
+            self.report(Estimate(left, epochs - epoch + 1, speed))
         self.report(Progress(epoch, epochs, clock.step, self.steps, loss, speed, left))
 
     def _check_finite(self, loss: float, epoch: int, part: str) -> None:
@@ -284,18 +288,6 @@ def _check_sums(data: StripSet, recipe: Recipe) -> None:
             f"a label is {data.sums.max()}, but {digits} digits add up to {9 * digits} at most: "
             "correct the labels, or --set digits_per_strip"
         )
-
-
-def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-
-
-def _schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
-    """The learning rate over the run, advanced after every step."""
-    if recipe.schedule == "one_cycle":
-        return OneCycleLR(optimizer, max_lr=recipe.lr, total_steps=recipe.epochs * steps)
-    return LambdaLR(optimizer, lambda step: 1.0)
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

@@ -187,7 +187,7 @@ SUMS = _strips()[1]
 # command; what lies there before it; exit code; words that the line on stderr must hold
 BAD = [
     ("train --arch cnn --data nowhere", None, 1, "nowhere does not exist"),
-    (TRAIN9 + " --labels strips/lab0.npy", _write("data9.npy", "not an array"), 1, "not a readable .npy array"),
+    (TRAIN9 + " --labels strips/lab0.npy", _write("data9.npy", "text"), 1, "not a readable .npy"),
     (TRAIN9, _data(images=np.zeros((50, 41, 42), np.uint8)), 1, "strips are 40 rows high"),
     (TRAIN9, _data(images=_pixel(np.nan)), 1, "NaN or infinite"),
     (TRAIN9, _data(images=_pixel(-1)), 1, "pixels from -1 to"),
@@ -196,6 +196,7 @@ BAD = [
     (TRAIN9, _data(sums=SUMS - 5), 1, "whole and not negative"),
     (TRAIN9, _data(sums=SUMS + 0.5), 1, "whole and not negative"),
     (TRAIN9, _data(sums=np.array([Path("x")] * 50)), 1, "not a readable .npy array"),
+    ("train --arch cnn --data mnist --labels strips/lab0.npy", None, 2, "--labels goes with one"),
     ("train --arch lstm", None, 2, "choose from cnn, resnet"),
     ("train", None, 2, "no architecture: give --arch, one of cnn, resnet"),
     ("train --arch cnn --set droput=0.1", None, 2, "did you mean 'dropout'"),

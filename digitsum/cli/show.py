@@ -14,7 +14,7 @@ from rich.table import Table
 
 from digitsum.cli.signals import Terminated
 from digitsum.outputs import last_path
-from digitsum.progress import EpochRecord, Estimate, Progress, Report, Result
+from digitsum.progress import Estimate, Event, Progress, Report, Result, Start
 
 if TYPE_CHECKING:
     from digitsum.comparison import Comparison
@@ -158,7 +158,7 @@ class TrainingDisplay:
     ) -> None:
         self.bar.stop()
 
-    def __call__(self, event: Progress | Estimate | EpochRecord) -> None:
+    def __call__(self, event: Event) -> None:
         """Takes what a run reports."""
         if isinstance(event, Progress):
             self.bar.update(
@@ -169,9 +169,14 @@ class TrainingDisplay:
                 text=f"loss {event.loss:.4f}  {event.strips_per_second:,.0f} strips/s  "
                 f"{duration(event.seconds_left)} left",
             )
+        elif isinstance(event, Start):
+            say(
+                f"{event.arch}, {event.parameters:,} parameters: {event.train_strips:,} strips to "
+                f"train on, {event.val_strips:,} to validate, on {event.compute}"
+            )
         elif isinstance(event, Estimate):
             epochs = f"{event.epochs} epoch{'s' if event.epochs > 1 else ''}"
-            speed = f"{event.strips_per_second:,.0f} strips/s ({event.compute})"
+            speed = f"{event.strips_per_second:,.0f} strips/s"
             say(f"about {duration(event.seconds)} for {epochs} at {speed}")
         else:
             say(

@@ -10,7 +10,7 @@ import numpy as np
 from digitsum.datasets.arrays import StripSet, find_pairs, open_pairs
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import compose
-from digitsum.errors import DataError
+from digitsum.errors import DataError, UsageError
 
 # name: strips and synthesis seed, composed in memory; the name is also the source of digits
 NAMES = {"builtin": (30_000, 0), "mnist": (30_000, 0), "mnist-test": (10_000, 1)}
@@ -28,8 +28,11 @@ def open_data(
         mnist_root: Where MNIST lies; see `digits.load_digits`.
 
     Raises:
+        UsageError: `labels` is given, and the sources are not one file.
         DataError: A source is missing, broken, or does not fit the others.
     """
+    if labels is not None and (len(sources) != 1 or sources[0] in NAMES):
+        raise UsageError(f"--labels goes with one file of strips, not with {', '.join(sources)}")
     sets = [_open(source, labels, mnist_root) for source in sources]
     widths = {strips.width for strips in sets}
     if len(widths) > 1:

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.errors import DataError
+from digitsum.errors import DataError, UsageError
 
 ROWS = 40
 FLAT_WIDTH = 168  # columns of a strip in the flat form
@@ -164,11 +164,12 @@ def find_pairs(source: Path, labels: Path | None = None) -> list[tuple[Path, Pat
         labels: Labels of that one file; by default beside it, `lab` or `labels` for `data`.
 
     Raises:
+        UsageError: Labels are named for a folder.
         DataError: Nothing is there, or labels are missing.
     """
     if source.is_dir():
         if labels is not None:
-            raise DataError(f"--labels goes with one file of strips; {source} is a folder")
+            raise UsageError(f"--labels goes with one file of strips, not with the folder {source}")
         numbered = [(m, path) for path in source.iterdir()
                     if (m := re.fullmatch(r"data(\d*)\.npy", path.name))]  # fmt: skip
         if not numbered:
