@@ -49,12 +49,14 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     """Writes a checkpoint whole or not at all.
 
     Raises:
+        TypeError: It holds something that `load` would refuse, such as a NumPy scalar.
         CheckpointError: The file cannot be written; what was there before is untouched.
     """
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     if not checkpoint.resumable:
         for key in ("optimizer", "schedule", "random", "best"):
             del content[key]
+    _check_plain(content)
     try:
         with whole_file(path) as stream:
             torch.save(content, stream)
@@ -118,6 +120,24 @@ def _checked(content: Any, path: Path) -> Checkpoint:
     known = {f.name for f in fields(Checkpoint)}
     checkpoint = Checkpoint(**{key: content[key] for key in content if key in known})
     for name, tensor in checkpoint.weights.items():
-        if not isinstance(tensor, Tensor) or not bool(torch.isfinite(tensor).all()):
+        if not _is_dense(tensor) or not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path}: weight '{name}' is not a tensor of finite numbers")
     return checkpoint
+
+
+def _is_dense(value: object) -> bool:
+    """Whether it is a tensor with all its numbers, which meta and sparse ones have not."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+
+
+def _check_plain(value: object, where: str = "checkpoint") -> None:
+    """Refuses what does not load with `weights_only=True`."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_plain(key, where)
+            _check_plain(inner, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_plain(inner, where)
+    elif type(value) not in (str, int, float, bool, type(None)) and not isinstance(value, Tensor):
+        raise TypeError(f"{where} holds {type(value)}: only tensors and plain values are stored")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -64,15 +65,15 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         has_mps = torch.backends.mps.is_available()
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
+    match = re.fullmatch(r"(cpu|mps|cuda)|cuda:([0-9]{1,3})", name)
+    if not match:
         raise UsageError(f"--device {name}: choose from auto, cpu, cuda, cuda:N, mps")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+    if name.startswith("cuda") and int(match[2] or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices that "
             "torch can use; choose auto or cpu"
         )
-    if kind == "mps" and not torch.backends.mps.is_available():
+    if name == "mps" and not torch.backends.mps.is_available():
         raise UsageError("--device mps: torch sees no Apple GPU here; choose auto or cpu")
     return torch.device(name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 
 SECONDS = 6.0  # longer than a slow answer; a command without network ends within 15 s
 
@@ -23,7 +24,7 @@ def unreachable(url: str) -> str | None:
             reason[0] = ""
         except urllib.error.HTTPError:
             reason[0] = ""  # a server that refuses is a server that answers
-        except OSError as error:
+        except (OSError, ValueError, HTTPException) as error:
             reason[0] = f"no network: {getattr(error, 'reason', None) or error}"
 
     thread = threading.Thread(target=ask, daemon=True)

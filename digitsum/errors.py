@@ -4,6 +4,7 @@
     ├── DataError           strips or labels that cannot be used
     ├── CheckpointError     a checkpoint that cannot be used
     ├── WeightsError        pretrained weights that are missing or do not fit
+    ├── InstallationError   a library that digitsum needs is broken
     ├── TrainingError       a run that cannot go on (a loss that is not finite)
     └── UsageError          something was asked for that is not on offer
         ├── RecipeError     an unknown key, or a value that is not allowed
@@ -35,6 +36,10 @@ class CheckpointError(DigitsumError, ValueError):
 
 class WeightsError(DigitsumError, RuntimeError):
     """Pretrained weights are not there, or are not those of the backbone."""
+
+
+class InstallationError(DigitsumError, ImportError):
+    """A library that digitsum needs cannot be imported."""
 
 
 class TrainingError(DigitsumError, ArithmeticError):

@@ -6,6 +6,7 @@ the mean over the batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -29,15 +30,20 @@ def focal_l1(values: Tensor, sums: Tensor, beta: float = 0.2, gamma: float = 1.0
         gamma: Its power; 0 gives plain L1.
     """
     error = (values - sums).abs()
-    return (error * (2 * torch.sigmoid(beta * error) - 1) ** gamma).mean()
+    # a power below one has no slope at 0, where the loss's own slope is 0
+    factor = (2 * torch.sigmoid(beta * error) - 1).clamp(min=1e-12) ** gamma
+    return (error * factor).mean()
 
 
 def regression_loss(name: str, beta: float, gamma: float) -> Callable[[Tensor, Tensor], Tensor]:
     """The regression loss of that name; `beta` and `gamma` are those of `focal_l1`.
 
     Raises:
-        RecipeError: No loss has that name.
+        RecipeError: No loss has that name, or the focal factor would not rise with the error.
     """
+    for key, number in (("focal_beta", beta), ("focal_gamma", gamma)):
+        if not 0 <= number < math.inf:
+            raise RecipeError(f"{key}: {number} is not allowed: it must be a number from 0 up")
     losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "focal_l1": lambda values, sums: focal_l1(values, sums, beta, gamma),
         "mse": F.mse_loss,

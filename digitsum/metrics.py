@@ -40,14 +40,16 @@ def score(values: ArrayLike, sums_read: ArrayLike, truth: ArrayLike) -> Metrics:
         truth: True sums, (N,), whole.
 
     Raises:
-        DataError: There are no strips, or the lengths differ.
+        DataError: There are no strips, the shapes differ, or a number is not finite.
     """
     values, sums_read, truth = (np.asarray(a, dtype=np.float64) for a in (values, sums_read, truth))
-    if not len(truth) or not values.shape == sums_read.shape == truth.shape:
+    if truth.ndim != 1 or not len(truth) or not values.shape == sums_read.shape == truth.shape:
         raise DataError(
-            f"cannot score {len(values)} values and {len(sums_read)} sums against {len(truth)} "
-            "true sums: all three need the same length, at least 1"
+            f"cannot score values {values.shape} and sums {sums_read.shape} against true sums "
+            f"{truth.shape}: all three need the same shape (N,), N at least 1"
         )
+    if not np.isfinite([values, sums_read, truth]).all():
+        raise DataError("cannot score values that are not finite")
     mse = float(mean_squared_error(truth, values))
     return Metrics(
         count=len(truth),

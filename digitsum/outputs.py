@@ -16,10 +16,10 @@ def check_output(path: Path, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: It exists, and `overwrite` is False.
-        UsageError: It is a folder, or its folder is missing.
+        UsageError: It is a folder or a device, or its folder is missing.
     """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: give the name of a file to write")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is a folder or a device: give the name of a file to write")
     if not path.parent.is_dir():
         raise UsageError(f"cannot write {path}: create the folder {path.parent} first")
     if path.exists() and not overwrite:
@@ -48,8 +48,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A stream into a temporary file beside `path`, flushed and renamed into place at the end.
 
     A reader sees the old file or the new one, never half of one; on any exception the
-    temporary file is removed and the old one is as it was.
+    temporary file is removed and the old one is as it was. A link keeps its place.
     """
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as stream:

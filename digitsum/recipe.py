@@ -80,11 +80,13 @@ class Recipe:
         for key in keys:
             if key not in defaults:
                 raise RecipeError(_unknown(key, str(arch), defaults))
+        common = {f.name for f in fields(cls)}
         merged = {
-            key: _coerce(key, keys.get(key, default), default) for key, default in defaults.items()
+            key: _coerce(key, keys.get(key, default), default, nullable=key not in common)
+            for key, default in defaults.items()
         }
-        common: dict[str, Any] = {f.name: merged.pop(f.name) for f in fields(cls)[:-1]}
-        return cls(**common, options=merged)
+        own: dict[str, Any] = {f.name: merged.pop(f.name) for f in fields(cls)[:-1]}
+        return cls(**own, options=merged)
 
 
 _OPTIONAL = ("seed", "split_seed", "limit", "device", "precision")
@@ -138,12 +140,13 @@ def _read(path: str) -> dict[str, Scalar]:
     try:
         with open(path, encoding="utf-8") as stream:
             text = stream.read(MAX_BYTES + 1)
-        loaded = yaml.safe_load(text) if len(text) <= MAX_BYTES else None
     except OSError as error:
         raise RecipeError(f"recipe {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        line = str(error).splitlines()[0]
-        raise RecipeError(f"recipe {path} is not YAML: {line}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"recipe {path} is not YAML: it is not text in UTF-8") from error
+    if len(text) > MAX_BYTES:
+        raise RecipeError(f"recipe {path} is larger than {MAX_BYTES:,} characters: that is none")
+    loaded = _yaml(text, f"recipe {path} is not YAML")
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
         raise RecipeError(f"recipe {path} is not a list of `key: value` lines")
     return loaded
@@ -154,10 +157,16 @@ def _setting(text: str) -> tuple[str, Scalar]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise RecipeError(f"--set {text!r} is not of the form key=value")
+    return key.strip(), _yaml(value, f"--set {key}: this is not a YAML value")
+
+
+def _yaml(text: str, wrong: str) -> Any:
+    """What YAML text says, nothing constructed but plain values."""
     try:
-        return key.strip(), yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"--set {key}: {value!r} is not a YAML value") from error
+        return yaml.safe_load(text)
+    except Exception as error:  # PyYAML lets KeyError, IndexError, AttributeError and more out
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RecipeError(f"{wrong}: {reason}") from error
 
 
 def _unknown(key: str, arch: str, known: Mapping[str, Scalar]) -> str:
@@ -166,22 +175,29 @@ def _unknown(key: str, arch: str, known: Mapping[str, Scalar]) -> str:
     return f"unknown recipe key '{key}' for {arch}{hint}: known are {', '.join(sorted(known))}"
 
 
-def _coerce(key: str, value: Scalar, default: Scalar) -> Scalar:
-    """`value` as the type of `default`; null passes where the default is null or whole.
+def _coerce(key: str, value: Scalar, default: Scalar, nullable: bool) -> Scalar:
+    """`value` as the type of `default`; null passes where the default is null.
 
     YAML reads 1e-3 as text, so text that is a number is one where a number is due.
+
+    Args:
+        key: For the message.
+        value: What was given.
+        default: What the shipped recipe has.
+        nullable: Whether null passes for a whole number too, for the architecture to judge.
     """
     kind = type(default) if default is not None else int
-    if value is None and kind is int:
+    if value is None and (default is None or (nullable and kind is int)):
         return None
     try:
         if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
             return float(value)
         if kind is int and isinstance(value, float | str) and float(value).is_integer():
             return int(float(value))
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
-    if type(value) is kind:
+    if type(value) is kind and not (isinstance(value, int) and abs(value) >= 2**63):
         return value
     wanted = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[kind]
-    raise RecipeError(f"{key}: {value!r} is not allowed: it must be {wanted}")
+    seen = "a number of that size" if isinstance(value, int) and abs(value) > 2**63 else repr(value)
+    raise RecipeError(f"{key}: {seen} is not allowed: it must be {wanted}")

@@ -13,7 +13,9 @@ from digitsum.datasets.synthesis import Composition, compose, write
 
 MNIST = Path(__file__).parents[2] / "shared" / "mnist"
 
-needs_mnist = pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST does not stand beside the project")
+needs_mnist = pytest.mark.skipif(
+    not MNIST.is_dir(), reason="MNIST does not stand beside the project"
+)
 
 
 @pytest.fixture(autouse=True)

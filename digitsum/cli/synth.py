@@ -40,6 +40,8 @@ def synth(
     from digitsum.datasets.synthesis import check_folder, compose, write
 
     wanted = _range(per_strip)
+    if files > strips:
+        raise UsageError(f"--files {files}: {strips} strips cannot be spread over more files")
     check_folder(out, files, overwrite)
     made = compose(load_digits(digits, mnist_root), strips, wanted, width, seed)
     write(made, out, files)

@@ -28,9 +28,11 @@ def open_data(
         mnist_root: Where MNIST lies; see `digits.load_digits`.
 
     Raises:
-        UsageError: `labels` is given, and the sources are not one file.
+        UsageError: There are no sources, or `labels` is given and they are not one file.
         DataError: A source is missing, broken, or does not fit the others.
     """
+    if not sources:
+        raise UsageError(f"no strips: name {', '.join(NAMES)}, a folder or a .npy file")
     if labels is not None and (len(sources) != 1 or sources[0] in NAMES):
         raise UsageError(f"--labels goes with one file of strips, not with {', '.join(sources)}")
     sets = [_open(source, labels, mnist_root) for source in sources]

@@ -5,15 +5,19 @@ All give `Digits`: grey 28x28 images, light on black, as strips are composed fro
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from digitsum.datasets.arrays import map_array
 from digitsum.download import unreachable
-from digitsum.errors import DataError
+from digitsum.errors import DataError, InstallationError
+from digitsum.vision import torchvision
 
 SIDE = 28  # rows and columns of a digit image
 
@@ -74,33 +78,40 @@ def cache_folder() -> Path:
 
 def _mnist(train: bool, root: Path | None) -> Digits:
     """MNIST through torchvision, downloaded only where no root was named."""
-    from torchvision.datasets import MNIST
-
     if root is None and os.environ.get("DIGITSUM_MNIST"):
         root = Path(os.environ["DIGITSUM_MNIST"])
     folder = root or cache_folder() / "mnist"
-    try:
-        data = MNIST(folder, train=train)
-    except RuntimeError as error:
+    raw, part = folder / "MNIST" / "raw", "train" if train else "t10k"
+    if not any(raw.glob(f"{part}-*")):
         if root is not None:
             raise DataError(
-                f"no MNIST in {folder}: expected {folder}/MNIST/raw with its four files, as "
-                "torchvision lays them out; correct --mnist-root or DIGITSUM_MNIST"
-            ) from error
-        data = _download(folder, train)
-    except (OSError, ValueError, AssertionError) as error:
-        raise DataError(f"MNIST in {folder} is damaged ({error}): replace its files") from error
-    return Digits(data.data.numpy(), data.targets.numpy().astype(np.uint8))
+                f"no MNIST in {folder}: expected its four files in {raw}, as torchvision lays them "
+                "out; correct --mnist-root or DIGITSUM_MNIST"
+            )
+        _download(folder)
+    try:
+        data = torchvision("datasets").MNIST(folder, train=train)
+        images, labels = data.data.numpy(), data.targets.numpy()
+        whole = images.shape[1:] == (SIDE, SIDE) and images.shape[:1] == labels.shape
+        if not whole or not np.isin(labels, range(10)).all():
+            raise ValueError(f"images {images.shape}, labels {labels.shape}")
+    except InstallationError:
+        raise
+    except Exception as error:  # torchvision parses without checks: anything may come out
+        detail = str(error) or type(error).__name__
+        raise DataError(f"MNIST in {folder} is damaged ({detail}): replace its files") from error
+    return Digits(images, labels.astype(np.uint8))
 
 
-def _download(folder: Path, train: bool):  # type: ignore[no-untyped-def]  # torchvision is lazy
-    from torchvision.datasets import MNIST
-
+def _download(folder: Path) -> None:
+    """MNIST's four files into torchvision's layout under `folder`."""
+    mnist = torchvision("datasets").MNIST
     advice = "give --mnist-root or DIGITSUM_MNIST, or use --data builtin, which needs no download"
-    if reason := unreachable(MNIST.mirrors[0]):
+    if reason := unreachable(mnist.mirrors[0]):
         raise DataError(f"MNIST is not in {folder} and cannot be downloaded ({reason}): {advice}")
     try:
-        return MNIST(folder, train=train, download=True)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+            mnist(folder, download=True)
     except (RuntimeError, OSError) as error:
         raise DataError(f"MNIST could not be downloaded to {folder} ({error}): {advice}") from error
 
@@ -110,8 +121,8 @@ def _folder(folder: Path) -> Digits:
     arrays = []
     for name in ("digits.npy", "labels.npy"):
         try:
-            arrays.append(np.lib.format.open_memmap(folder / name, mode="r"))
-        except (OSError, ValueError) as error:
+            arrays.append(map_array(folder / name))
+        except DataError as error:
             raise DataError(
                 f"{folder / name} cannot be read ({error}): digits are `builtin`, `mnist`, "
                 "`mnist-test`, or a folder with digits.npy (M, 28, 28) and labels.npy (M,)"
@@ -122,6 +133,7 @@ def _folder(folder: Path) -> Digits:
             f"{folder / 'digits.npy'} holds {images.dtype} of shape {images.shape}: "
             "expected uint8 (M, 28, 28), light digits on black"
         )
-    if labels.shape != (len(images),) or not np.isin(labels, range(10)).all():
+    whole = labels.dtype.kind in "iuf"
+    if not whole or labels.shape != (len(images),) or not np.isin(labels, range(10)).all():
         raise DataError(f"{folder / 'labels.npy'}: expected {len(images)} labels in 0..9")
     return Digits(np.array(images), labels.astype(np.uint8))

@@ -11,6 +11,7 @@ Letters: N strips, K digits in a strip, W columns. Digits are 28x28, strips 40 r
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from digitsum.outputs import whole_file
 
 SWAY = 14  # columns that a digit may stand left or right of its place
 PITCH = SIDE + SWAY  # columns that a digit needs at the most
+MAX_WIDTH = 2**15 - 1  # positions are kept as int16
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ def compose(
             f"cannot compose {strips} strips of {fewest} to {most} digits: give 1 strip or more, "
             "of 1 digit or more, the fewest first"
         )
+    if seed < 0:
+        raise UsageError(f"seed {seed} is not allowed: it must be from 0 up")
+    if width > MAX_WIDTH:
+        raise UsageError(f"width {width} is too large: {MAX_WIDTH} columns at most")
     if width < PITCH * most:
         raise UsageError(f"width {width} is too small: {most} digits need {PITCH * most} columns")
 
@@ -123,12 +129,14 @@ def check_folder(folder: Path, files: int, overwrite: bool) -> None:
 
     Raises:
         UsageError: It is a file.
-        OutputExistsError: It holds strips, and `overwrite` is False or not all would be replaced.
+        OutputExistsError: It holds such files, and `overwrite` is False or some would be left.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: give the name of a folder")
-    there = sorted(path.name for path in folder.glob("data*.npy"))
-    left = set(there) - {f"data{number}.npy" for number in range(files)}
+    numbered = re.compile(r"(data|lab)\d*\.npy|truth\d*\.npz")
+    there = sorted(path.name for path in folder.glob("*") if numbered.fullmatch(path.name))
+    new = [(f"data{n}.npy", f"lab{n}.npy", f"truth{n}.npz") for n in range(files)]
+    left = set(there) - {name for names in new for name in names}
     if there and not overwrite:
         raise OutputExistsError(
             f"{folder} holds {there[0]}: choose another folder, or give --overwrite"

@@ -6,6 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from digitsum.errors import RecipeError
 from digitsum.models.regressor import Regressor
 
 
@@ -38,6 +39,9 @@ class AttentionCNN(Regressor):
         loss: Name of a loss in `digitsum.losses`.
         focal_beta: See `losses.focal_l1`.
         focal_gamma: See `losses.focal_l1`.
+
+    Raises:
+        RecipeError: An option is not allowed.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class AttentionCNN(Regressor):
         focal_gamma: float = 1.0,
     ) -> None:
         super().__init__(width, loss, focal_beta, focal_gamma)
+        if not 0 <= dropout < 1:
+            raise RecipeError(f"dropout: {dropout} is not allowed: it must be in 0..1, below 1")
         self.backbone = nn.Sequential(  # (B, 1, H, W) -> (B, 128)
             *convolution(1, 32),
             nn.MaxPool2d(2),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
-from pickle import UnpicklingError
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from digitsum.checkpoint import load_tensors
 from digitsum.download import unreachable
 from digitsum.errors import RecipeError, WeightsError
 from digitsum.models.regressor import Regressor
+from digitsum.vision import torchvision
 
 
 class ResNet50(Regressor):
@@ -31,6 +32,7 @@ class ResNet50(Regressor):
     Raises:
         RecipeError: `first_conv` is unknown.
         WeightsError: The weights cannot be had, or are not a ResNet-50's.
+        InstallationError: torchvision cannot be imported.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class ResNet50(Regressor):
         super().__init__(width, loss, focal_beta, focal_gamma)
         if first_conv not in ("sum", "fresh"):
             raise RecipeError(f"first_conv: {first_conv!r} is not allowed: it must be sum or fresh")
-        backbone = import_torchvision_models().resnet50(weights=None)
+        backbone = torchvision("models").resnet50(weights=None)
         backbone.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
         backbone.fc = nn.Identity()
         self.backbone = backbone  # (B, 1, H, W) -> (B, 2048)
@@ -63,6 +65,8 @@ def load_backbone(
     Raises:
         WeightsError: Names or shapes are not those of torchvision's ResNet-50.
     """
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise WeightsError(f"{source} holds no state dict: give one in torchvision's format")
     state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
     rgb = state.get("conv1.weight")
     if not isinstance(rgb, Tensor) or rgb.shape != (64, 3, 7, 7):
@@ -85,8 +89,8 @@ def weights_file(path: Path) -> dict[str, Tensor]:
         WeightsError: The file is missing, damaged, or holds anything but tensors.
     """
     try:
-        state = load_tensors(path)
-    except OSError as error:
+        state: dict[str, Tensor] = load_tensors(path)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise WeightsError(
             f"weights {path} cannot be read ({error.strerror}): give imagenet, none, or a file in "
             "torchvision's format"
@@ -96,18 +100,16 @@ def weights_file(path: Path) -> dict[str, Tensor]:
             f"weights {path} are damaged or hold more than tensors: give a state dict in "
             "torchvision's format"
         ) from error
-    if not isinstance(state, dict):
-        raise WeightsError(f"weights {path} hold no state dict: give one in torchvision's format")
     return state
 
 
 def imagenet_weights() -> dict[str, Tensor]:
-    """`IMAGENET1K_V1` through torchvision and its cache, the download verified by its hash.
+    """`IMAGENET1K_V1` through torchvision and its cache, a download verified by its hash.
 
     Raises:
         WeightsError: They are not cached and cannot be downloaded.
     """
-    weights = import_torchvision_models().ResNet50_Weights.IMAGENET1K_V1
+    weights = torchvision("models").ResNet50_Weights.IMAGENET1K_V1
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / weights.url.rpartition("/")[2]
     advice = f"put {file.name} into {folder}, or train with --weights none or --weights PATH"
@@ -116,24 +118,11 @@ def imagenet_weights() -> dict[str, Tensor]:
             f"ImageNet weights are not cached and cannot be downloaded ({reason}): {advice}"
         )
     try:
-        state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        with contextlib.redirect_stdout(sys.stderr):  # torch.hub announces a download by print
+            state: dict[str, Tensor] = weights.get_state_dict(
+                progress=False, check_hash=True, weights_only=True
+            )
+    except Exception as error:  # torch raises many kinds on damaged files, none documented
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"ImageNet weights cannot be used ({reason}): {advice}") from error
     return state
-
-
-def import_torchvision_models() -> ModuleType:
-    """`torchvision.models`, imported only where a ResNet is asked for: it takes seconds.
-
-    Raises:
-        WeightsError: torch and torchvision come from different builds.
-    """
-    try:
-        from torchvision import models
-    except (ImportError, RuntimeError) as error:
-        raise WeightsError(
-            f"torchvision cannot be imported ({str(error).splitlines()[0]}): torch and torchvision "
-            "must come from the same build; install both with one command from one index"
-        ) from error
-    return models  # type: ignore[no-any-return]

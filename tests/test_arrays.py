@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import hashlib
+import io
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from digitsum.datasets import arrays, open_data
+from digitsum.datasets.arrays import ImageFile, StripSet, find_pairs, read_labels, slices
+from digitsum.datasets.synthesis import Composition
+from digitsum.errors import DataError, UsageError
+
+LEVELS = np.resize(np.arange(256, dtype=np.uint8), (3, 40, 168))  # every grey there is
+FORMS = {
+    "(N, 40, W)": lambda strips: strips,
+    "(N, 40, W, 1)": lambda strips: strips[..., None],
+    "(N, 1, 40, W)": lambda strips: strips[:, None],
+    "(N, 6720)": lambda strips: strips.reshape(len(strips), -1),
+    "(40, W)": lambda strips: strips[0, :, :100],
+    "Fortran": np.asfortranarray,
+}
+TO_255 = ("uint8", "int16", ">i4", "int64", "uint64", "float16", "float32", ">f8")
+TYPES = [(name, 255) for name in TO_255] + [(name, 1) for name in ("e", "f", "d", "bool")]
+
+
+def opened(stored: np.ndarray, labels: np.ndarray) -> StripSet:
+    np.save("data.npy", stored)
+    np.save("lab.npy", labels)
+    return open_data(["data.npy"])
+
+
+@pytest.mark.parametrize(("dtype", "white"), TYPES)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_shape_and_type_gives_the_same_strips(form: str, dtype: str, white: int) -> None:
+    greys = LEVELS // 128 * 255 if dtype == "bool" else LEVELS
+    strips = greys[:1, :, :100] if form == "(40, W)" else greys
+    memory = StripSet(["memory"], [strips], np.arange(len(strips)))
+    stored = FORMS[form](greys * (white / 255)).astype(dtype, order="K")
+    found = opened(stored, memory.sums)
+    assert found.images().dtype == np.uint8
+    np.testing.assert_array_equal(found.images(), strips)
+    assert found.fingerprint == memory.fingerprint
+
+
+def test_only_floats_are_stretched_as_decided_once_a_file() -> None:
+    assert opened(np.ones((2, 40, 28), np.int8), np.zeros(2)).images().max() == 1
+    stored = np.ones((1025, 40, 28), np.float16)
+    stored[-1] = 2  # in another chunk than the first strip
+    assert opened(stored, np.zeros(1025)).images()[0].max() == 1
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.lists(st.integers(1, 9), min_size=1), st.integers(1, 12), st.sets(st.integers(0, 50)))
+def test_chunks_are_indexing(counts: list[int], size: int, chosen: set[int]) -> None:
+    whole = np.random.default_rng(0).integers(0, 256, (sum(counts), 40, 28), dtype=np.uint8)
+    strips = StripSet(["x"], np.split(whole, np.cumsum(counts)[:-1]), np.zeros(sum(counts), int))
+    rows = np.array(sorted(row for row in chosen if row < len(whole)), int)
+    for wanted, expected in ((rows, whole[rows]), (None, whole)):
+        chunks = list(strips.chunks(wanted, size))
+        assert all(1 <= len(chunk) <= size for chunk in chunks)
+        np.testing.assert_array_equal(np.concatenate([whole[:0], *chunks]), expected)
+
+
+def test_sources_are_joined_in_order(folder: Path, made: Composition) -> None:
+    names = [str(folder / name) for name in ("data1.npy", "data0.npy")]  # 30 strips a file
+    for sources, moved in (([str(folder)], 0), (names, 30)):
+        found, rows = open_data(sources), np.array([0, 3, 29, 30, 31, 59])
+        images, sums = np.roll(made.images, moved, axis=0), np.roll(made.sums, moved)
+        np.testing.assert_array_equal(found.images(), images)
+        np.testing.assert_array_equal(np.concatenate(list(found.chunks(rows, 8))), images[rows])
+        content = images.tobytes() + sums.astype("<i8").tobytes()
+        assert found.fingerprint == f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def test_images_are_the_very_array_in_memory(strips: StripSet, made: Composition) -> None:
+    assert strips.images() is made.images
+
+
+def test_sampled_fingerprint_sees_sums_and_sampled_strips_alone(
+    folder: Path, made: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fingerprint(strip: int = 0, ink: int = 0, more: int = 0) -> str:
+        images = made.images.copy()
+        images[strip, 0, 0] ^= ink
+        return StripSet(["x"], [images[:7], images[7:]], made.sums + more).fingerprint
+
+    monkeypatch.setattr(arrays, "FINGERPRINT_LIMIT", made.images.nbytes)
+    assert fingerprint().startswith("sha256:")
+    monkeypatch.setattr(arrays, "FINGERPRINT_LIMIT", made.images.nbytes - 1)
+    monkeypatch.setattr(arrays, "SAMPLED", 3)  # strips 0, 29 and 59
+    assert fingerprint().startswith("sha256-sampled:")
+    assert fingerprint() == fingerprint(30, ink=1) == open_data([str(folder)]).fingerprint
+    assert len({fingerprint(), fingerprint(29, 1), fingerprint(59, 1), fingerprint(more=1)}) == 4
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+@pytest.mark.parametrize("dtype", [*"bBhHiIqQefd", ">i4", ">f8"])
+def test_labels_of_every_numeric_type(dtype: str, shape: tuple[int, ...]) -> None:
+    np.save("lab.npy", np.array([0, 17, 36], dtype).reshape(shape))
+    found = read_labels(Path("lab.npy"))
+    assert (found.dtype, found.tolist()) == (np.int64, [0, 17, 36])
+
+
+@pytest.mark.parametrize(
+    ("there", "source", "option", "pairs"),
+    [
+        ("data10 lab10 data2 labels2 data lab", "", None, "data lab data2 labels2 data10 lab10"),
+        ("my_data_7 my_labels_7", "my_data_7.npy", None, "my_data_7 my_labels_7"),
+        ("data7 lab7 other", "data7.npy", "other.npy", "data7 other"),
+        ("strips lab other", "strips.npy", "other.npy", "strips other"),
+    ],
+)
+def test_pairs_are_found_in_numeric_order(
+    there: str, source: str, option: str | None, pairs: str
+) -> None:
+    for name in there.split():
+        Path(f"{name}.npy").touch()
+    found = find_pairs(Path(source), option and Path(option))
+    assert " ".join(path.stem for pair in found for path in pair) == pairs
+
+
+@pytest.mark.parametrize(
+    ("sources", "option", "error", "words"),
+    [
+        (["absent"], None, DataError, "absent does not exist.*builtin, mnist, mnist-test"),
+        (["data3.npy"], None, DataError, r"expected lab3\.npy or labels3\.npy, or .* --labels"),
+        (["strips.npy"], None, DataError, r"no labels for strips\.npy: .* --labels FILE"),
+        (["strips.npy"], "absent.npy", DataError, r"absent\.npy does not exist"),
+        (["strips.npy"], ".", DataError, "is a folder"),
+        (["empty"], None, DataError, r"empty holds no dataN\.npy"),
+        (["empty"], "lab.npy", UsageError, "--labels goes with one file"),
+        (["builtin"], "lab.npy", UsageError, "--labels goes with one file"),
+        (["strips.npy", "strips.npy"], "lab.npy", UsageError, "--labels goes with one file"),
+        (["both"], None, DataError, "need one width"),
+        (["both/data0.npy", "both/data1.npy"], None, DataError, "need one width"),
+    ],
+)
+def test_pairs_that_are_no_set_are_refused(
+    sources: list[str], option: str | None, error: type[Exception], words: str
+) -> None:
+    Path("empty").mkdir()
+    Path("both").mkdir()
+    for name, width in (("strips", 28), ("data3", 28), ("both/data0", 28), ("both/data1", 30)):
+        np.save(f"{name}.npy", np.zeros((2, 40, width), np.uint8))
+    for number in range(2):
+        np.save(f"both/lab{number}.npy", [1, 2])
+    with pytest.raises(error, match=words):
+        open_data(sources, option and Path(option))
+
+
+def pixel(value: float, dtype: str = "float32", strips: int = 2) -> np.ndarray:
+    stored = np.zeros((strips, 40, 28), dtype)
+    stored[-1, 3, 5] = value
+    return stored
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        (np.zeros((2, 39, 168), np.uint8), r"\(2, 39, 168\): strips are 40 rows high"),
+        (np.zeros((2, 40, 27), np.uint8), "at least 28 columns wide"),
+        (np.zeros((2, 40, 28, 3), np.uint8), "strips are 40 rows high"),
+        (np.zeros((0, 40, 168), np.uint8), "holds no strips"),
+        (pixel(np.nan), "NaN or infinite"),
+        (pixel(-np.inf, "float16"), "NaN or infinite"),
+        (pixel(np.nan, strips=1025), "NaN or infinite"),  # in another chunk than the first strip
+        (pixel(256, "int16"), r"pixels from 0 to 256: allowed are 0\.\.255"),
+        (pixel(-1, "int8"), "pixels from -1 to 0"),
+        (pixel(255.5), r"pixels from 0 to 255\.5"),
+        (pixel(-0.25), r"pixels from -0\.25 to 0"),
+        (pixel(0, "complex64"), "complex64: strips are integers"),
+    ],
+)
+def test_arrays_that_are_no_strips_are_refused(stored: np.ndarray, words: str) -> None:
+    with pytest.raises(DataError, match=rf"data\.npy.*{words}"):
+        opened(stored, np.zeros(len(stored)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([4, -1], "label 1 is -1: .* whole and not negative"),
+        ([4, 3.5], r"label 1 is 3\.5: .* whole and not negative"),
+        ([np.nan, 4], "label 0 is nan"),
+        ([4, np.inf], "label 1 is inf"),
+        ([4, 5, 6], r"holds 3 labels for the 2 strips of data\.npy"),
+        ([[4, 5]], r"int64 of shape \(1, 2\): labels are numbers of shape \(N,\) or \(N, 1\)"),
+        (["4", "5"], "labels are numbers"),
+    ],
+)
+def test_labels_that_are_no_sums_are_refused(labels: list, words: str) -> None:
+    with pytest.raises(DataError, match=rf"lab\.npy.*{words}"):
+        opened(LEVELS[:2], np.array(labels))
+
+
+def saved(array: np.ndarray, save=np.save) -> bytes:
+    save(stream := io.BytesIO(), array)
+    return stream.getvalue()
+
+
+def headed(header: str) -> bytes:
+    """A `.npy` file of 2,240 zero bytes, with a header of one's own."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(2240)
+
+
+def described(descr: str = "'|u1'", shape: str = "(2, 40, 28)") -> bytes:
+    return headed(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n")
+
+
+REFUSED = {
+    "empty": b"",
+    "text": b"1 2 3\n" * 99,
+    "truncated": saved(LEVELS)[:-1],
+    "truncated header": saved(LEVELS)[:90],
+    "npz": saved(LEVELS, np.savez),
+    "negative shape": described(shape="(-2, 40, 28)"),
+    "shape beyond the file": described(shape="(1000000000, 40, 28)"),
+    "shape beyond 64 bits": described(shape=f"({2**63 - 1}, 40, 28)"),  # numpy: RuntimeWarning
+    "open bracket": described(shape="(2, (40, 28)"),  # tokenize.TokenError
+    "comma": described("',<i2'"),  # SyntaxError
+    "tuple": described("('u1',)"),  # IndexError
+    "deep": headed("-" * 9000 + "1"),  # MemoryError
+    "long": headed("1+" * 3000 + "1"),  # RecursionError
+}
+
+
+@pytest.mark.parametrize("read", [ImageFile.open, read_labels])
+@pytest.mark.parametrize("name", REFUSED)
+def test_files_that_are_no_arrays_are_refused(read, name: str) -> None:
+    Path("data.npy").write_bytes(REFUSED[name])
+    with pytest.raises(DataError, match=r"data\.npy is not a readable \.npy array.*numpy\.save"):
+        read(Path("data.npy"))
+
+
+class Trap:
+    def __reduce__(self):
+        return Path.touch, (Path("sprung"),)
+
+
+@pytest.mark.parametrize("read", [ImageFile.open, read_labels])
+def test_nothing_is_unpickled(read) -> None:
+    np.save("data.npy", np.array([Trap(), 1]), allow_pickle=True)
+    with pytest.raises(DataError, match="not a readable"):
+        read(Path("data.npy"))
+    assert not Path("sprung").exists()
+    np.load("data.npy", allow_pickle=True)
+    assert Path("sprung").exists()  # so the trap was set
+
+
+SOUND = [
+    saved(LEVELS[:2, :, :28]),
+    saved(LEVELS[:2] / np.float16(255)),
+    saved(np.asfortranarray(LEVELS[:, :, :30].astype(">i2"))),
+    saved(np.array([3.0, 4.0])),
+]
+PLACES = st.integers(0, 127) | st.integers(128, 9999)  # half of them in the header
+TOKENS = st.sampled_from([bytes([token]) for token in b"'\"(){}[],\\\n\0-019OVUMS<>|fiu# "])
+CHANGES = st.lists(st.tuples(PLACES, st.integers(0, 3), TOKENS | st.binary(max_size=4)), max_size=4)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(st.sampled_from(SOUND), CHANGES, st.none() | PLACES)
+def test_damaged_files_end_in_strips_or_data_error(content, changes, length) -> None:
+    for place, removed, put in changes:
+        content = content[:place] + put + content[place + removed :]
+    Path("data.npy").write_bytes(content[:length])
+    with suppress(DataError):
+        file = ImageFile.open(Path("data.npy"))
+        for _, strips in slices(file):
+            assert (strips.dtype, strips.shape[1:]) == (np.uint8, file.shape[1:])
+    with suppress(DataError):
+        assert (read_labels(Path("data.npy")) >= 0).all()

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from digitsum import checkpoint as checkpoints
+from digitsum.checkpoint import FORMAT, Checkpoint
+from digitsum.errors import CheckpointError
+
+FILE = Path("model.pt")
+STATE = {"optimizer", "schedule", "random", "best"}
+
+
+class Attack:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("executed",)
+
+
+def made(**changes: Any) -> Checkpoint:
+    content: dict[str, Any] = {
+        "arch": "cnn",
+        "recipe": {"arch": "cnn", "lr": 0.001, "limit": None},
+        "weights": {"a.weight": torch.randn(3, 2), "a.steps": torch.tensor(7)},
+        "data": {"name": ["builtin"], "width": 84},
+        "split": {"seed": 0, "val": torch.tensor([3], dtype=torch.int32)},
+        "history": [{"epoch": 1, "best": True}],
+        "metrics": {"epoch": 1, "val": {"mse": 1.5}},
+        "versions": {"torch": str(torch.__version__)},
+    }
+    return Checkpoint(**content | changes)
+
+
+def resumable() -> Checkpoint:
+    weight = torch.nn.Parameter(torch.ones(2))
+    adam = torch.optim.Adam([weight])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=0.1, total_steps=10)
+    weight.sum().backward()
+    adam.step()
+    kept = {"optimizer": adam.state_dict(), "schedule": schedule.state_dict()}
+    return made(**kept, random={"cpu": torch.get_rng_state()}, best={"val_loss": 0.5})
+
+
+def plain(value: Any) -> Any:
+    """Tensors as their type and numbers, so that == compares them."""
+    if isinstance(value, dict):
+        return {key: plain(held) for key, held in value.items()}
+    return (value.dtype, value.tolist()) if isinstance(value, torch.Tensor) else value
+
+
+@pytest.mark.parametrize(("make", "state"), [(made, set()), (resumable, STATE)])
+def test_what_is_saved_is_loaded_as_a_plain_dict(make: Any, state: set[str]) -> None:
+    saved = make()
+    checkpoints.save(saved, FILE)
+    content = torch.load(FILE, weights_only=True)
+    assert type(content) is dict
+    assert content["format"] == FORMAT
+    assert content.keys() & STATE == state
+    loaded = checkpoints.load(FILE)
+    assert loaded.resumable == bool(state)
+    assert plain(vars(loaded)) == plain(vars(saved))
+
+
+@pytest.mark.parametrize("value", [np.float64(1), np.int64(1), np.bool_(True), np.ones(2)])
+def test_numpy_values_are_never_written(value: Any) -> None:
+    with pytest.raises((CheckpointError, TypeError)):
+        checkpoints.save(made(metrics={"mse": value}), FILE)
+    assert not FILE.exists()
+
+
+def truncated() -> None:
+    checkpoints.save(made(), FILE)
+    FILE.write_bytes(FILE.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: None, "does not exist"),
+        (FILE.mkdir, "is a folder"),
+        (FILE.touch, "cannot be read as a checkpoint .* train one"),
+        (lambda: FILE.write_text("hello world"), "cannot be read as a checkpoint"),
+        (lambda: FILE.write_text("<html>404</html>"), "is no digitsum checkpoint"),
+        (truncated, "cannot be read as a checkpoint"),
+        (lambda: torch.save([1], FILE), "has no format number"),
+        (lambda: torch.save({"format": "1"}, FILE), "has no format number"),
+        (lambda: torch.save({"format": FORMAT + 1}, FILE), "install a newer digitsum"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_says_why(make: Any, words: str) -> None:
+    make()
+    with pytest.raises(CheckpointError, match=rf"^model\.pt .*{words}"):
+        checkpoints.load(FILE)
+
+
+@pytest.mark.parametrize("key", sorted(vars(made()).keys() - STATE - {"format"}))
+def test_a_missing_or_wrong_key_is_named(key: str) -> None:
+    content = vars(made())
+    for wrong in ({k: v for k, v in content.items() if k != key}, content | {key: 3}):
+        torch.save(wrong, FILE)
+        with pytest.raises(CheckpointError, match=f"'{key}' is missing or wrong"):
+            checkpoints.load(FILE)
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.tensor([1.0, float("nan")]),
+        torch.tensor(float("inf")),
+        "text",
+        torch.ones(2, device="meta"),
+        torch.ones(2).to_sparse(),
+    ],
+)
+def test_a_weight_that_is_no_finite_tensor_is_named(weight: Any) -> None:
+    torch.save(vars(made(weights={"good": torch.ones(1), "head.bias": weight})), FILE)
+    with pytest.raises(CheckpointError, match=r"model\.pt: weight 'head\.bias'"):
+        checkpoints.load(FILE)
+
+
+@pytest.mark.parametrize("dump", [torch.save, lambda x, path: path.write_bytes(pickle.dumps(x))])
+def test_code_in_a_file_is_never_executed(dump: Any) -> None:
+    dump(vars(made(metrics={"mse": Attack()})), FILE)
+    with pytest.raises(CheckpointError, match="never loads"):
+        checkpoints.load(FILE)
+    assert not Path("executed").exists()
+    pickle.loads(pickle.dumps(Attack()))
+    assert Path("executed").exists()  # so the attack is a real one
+
+
+@pytest.mark.parametrize("step", ["torch.save", "os.fsync", "os.replace"])
+@pytest.mark.parametrize(
+    ("error", "seen", "words"),
+    [
+        (OSError(28, "disk full"), CheckpointError, r"cannot write model\.pt: disk full"),
+        (RuntimeError("disk full\nat"), CheckpointError, r"cannot write model\.pt: disk full$"),
+        (KeyboardInterrupt("stop"), KeyboardInterrupt, "stop"),
+    ],
+)
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    step: str, error: Any, seen: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any) -> None:
+        if step == "torch.save":
+            given[1].write(b"half")
+        raise error
+
+    checkpoints.save(made(), FILE)
+    before = FILE.read_bytes()
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(seen, match=words):
+        checkpoints.save(made(), FILE)
+    assert FILE.read_bytes() == before
+    assert list(Path().iterdir()) == [FILE]
