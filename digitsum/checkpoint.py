@@ -111,11 +111,12 @@ def _checked(content: Any, path: Path) -> Checkpoint:
             f"{path} has format {content['format']}, this digitsum reads up to {FORMAT}: "
             "install a newer digitsum"
         )
-    kinds = {"arch": str, "recipe": dict, "weights": dict, "data": dict, "split": dict,
-             "history": list, "metrics": dict, "versions": dict}  # fmt: skip
-    optional = {"optimizer": dict, "schedule": dict, "random": dict, "best": dict}
-    for key, kind in (kinds | {k: optional[k] for k in optional if k in content}).items():
-        if not isinstance(content.get(key), kind):
+    for key, kind in _KINDS.items():
+        holder, _, inner = key.partition(".")
+        value = content.get(holder) if holder in content else _OPTIONAL.get(holder)
+        if inner and isinstance(value, dict):
+            value = value.get(inner)
+        if not isinstance(value, kind):
             raise CheckpointError(f"{path} is no digitsum checkpoint: '{key}' is missing or wrong")
     known = {f.name for f in fields(Checkpoint)}
     checkpoint = Checkpoint(**{key: content[key] for key in content if key in known})
@@ -123,6 +124,31 @@ def _checked(content: Any, path: Path) -> Checkpoint:
         if not _is_dense(tensor) or not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path}: weight '{name}' is not a tensor of finite numbers")
     return checkpoint
+
+
+# what a checkpoint holds at the least, holders before what they hold
+_KINDS: dict[str, type] = {
+    "arch": str,
+    "recipe": dict,
+    "weights": dict,
+    "data": dict,
+    "data.name": list,
+    "data.count": int,
+    "data.width": int,
+    "data.fingerprint": str,
+    "split": dict,
+    "split.train": Tensor,
+    "split.val": Tensor,
+    "history": list,
+    "metrics": dict,
+    "metrics.epoch": int,
+    "versions": dict,
+    "optimizer": dict,
+    "schedule": dict,
+    "random": dict,
+    "best": dict,
+}
+_OPTIONAL: dict[str, dict[str, Any]] = {"optimizer": {}, "schedule": {}, "random": {}, "best": {}}
 
 
 def _is_dense(value: object) -> bool:

@@ -23,7 +23,7 @@ from digitsum.checkpoint import Checkpoint
 from digitsum.compute import Compute
 from digitsum.datasets.arrays import StripSet, strip_hashes
 from digitsum.datasets.split import split_rows
-from digitsum.errors import DataError, TrainingError
+from digitsum.errors import CheckpointError, DataError, TrainingError
 from digitsum.inference import BATCH
 from digitsum.metrics import Metrics, score
 from digitsum.models import create, restore
@@ -128,12 +128,18 @@ class _Run:
                 "these are not the strips that the run began with (their fingerprints differ): "
                 "give the same --data, unchanged"
             )
-        self.model.load_state_dict(checkpoint.weights)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
-        self.schedule.load_state_dict(checkpoint.schedule)
-        self.history = [EpochRecord(**record) for record in checkpoint.history]
-        self.best = checkpoint.best
-        _set_random_state(checkpoint.random, self.compute.device)
+        try:
+            self.model.load_state_dict(checkpoint.weights)
+            self.optimizer.load_state_dict(checkpoint.optimizer)
+            self.schedule.load_state_dict(checkpoint.schedule)
+            self.history = [EpochRecord(**record) for record in checkpoint.history]
+            self.best = {key: checkpoint.best[key] for key in ("epoch", "val_loss")}
+            _set_random_state(checkpoint.random, self.compute.device)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the state in {last_path(self.path)} does not fit its run ({error}): it is "
+                "damaged; start again"
+            ) from error
 
     def train(self) -> Result:
         """Trains from the next epoch to the last, writing both checkpoints as it goes."""

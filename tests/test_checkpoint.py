@@ -27,8 +27,8 @@ def made(**changes: Any) -> Checkpoint:
         "arch": "cnn",
         "recipe": {"arch": "cnn", "lr": 0.001, "limit": None},
         "weights": {"a.weight": torch.randn(3, 2), "a.steps": torch.tensor(7)},
-        "data": {"name": ["builtin"], "width": 84},
-        "split": {"seed": 0, "val": torch.tensor([3], dtype=torch.int32)},
+        "data": {"name": ["builtin"], "count": 5, "width": 84, "fingerprint": "sha256:0"},
+        "split": {"seed": 0, "train": torch.arange(4), "val": torch.tensor([4])},
         "history": [{"epoch": 1, "best": True}],
         "metrics": {"epoch": 1, "val": {"mse": 1.5}},
         "versions": {"torch": str(torch.__version__)},
@@ -104,6 +104,19 @@ def test_a_missing_or_wrong_key_is_named(key: str) -> None:
     for wrong in ({k: v for k, v in content.items() if k != key}, content | {key: 3}):
         torch.save(wrong, FILE)
         with pytest.raises(CheckpointError, match=f"'{key}' is missing or wrong"):
+            checkpoints.load(FILE)
+
+
+@pytest.mark.parametrize(
+    ("holder", "key"),
+    [("data", "width"), ("data", "fingerprint"), ("split", "val"), ("metrics", "epoch")],
+)
+def test_a_missing_or_wrong_inner_key_is_named(holder: str, key: str) -> None:
+    content = vars(made())
+    inner = content[holder]
+    for wrong in ({k: v for k, v in inner.items() if k != key}, inner | {key: [3]}):
+        torch.save(content | {holder: wrong}, FILE)
+        with pytest.raises(CheckpointError, match=rf"'{holder}\.{key}' is missing or wrong"):
             checkpoints.load(FILE)
 
 

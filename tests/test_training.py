@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from digitsum import evaluation, training
 from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import compose
-from digitsum.errors import DataError, TrainingError, UsageError
+from digitsum.errors import CheckpointError, DataError, TrainingError, UsageError
 from digitsum.inference import load_model
 from digitsum.outputs import last_path
 from digitsum.progress import EpochRecord, Estimate, Progress
@@ -137,6 +137,17 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(strips: StripSet) -> None:
         training.resume(StoppedRun.open(last, {}, None), changed, lambda event: None)
 
 
+@pytest.mark.parametrize("key", ["optimizer", "schedule", "random", "best", "history"])
+def test_a_state_that_does_not_fit_is_refused(strips: StripSet, key: str) -> None:
+    with pytest.raises(Stop):
+        training.train(recipe(epochs=2), strips, PATH, stop_after(1))
+    stopped = StoppedRun.open(last_path(PATH), {}, None)
+    broken = [{"epoch": 1}] if key == "history" else {"nonsense": 1}
+    setattr(stopped.checkpoint, key, broken)
+    with pytest.raises(CheckpointError, match=r"the state in cnn\.last\.pt does not fit its run"):
+        training.resume(stopped, strips, lambda event: None)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_best(strips: StripSet) -> None:
     with pytest.raises(Stop):
         training.train(recipe(epochs=3), strips, PATH, stop_after(1))
@@ -181,9 +192,7 @@ def test_strips_are_never_copied_while_training(strips: StripSet, monkeypatch) -
 
 def test_sums_that_the_known_digits_cannot_reach_are_refused(strips: StripSet) -> None:
     with pytest.raises(DataError, match="but 1 digits add up to 9 at most"):
-        training._check_sums(
-            strips, recipe().__class__(**{**vars(recipe()), "options": {"digits_per_strip": 1}})
-        )
+        training._check_sums(strips, replace(recipe(), options={"digits_per_strip": 1}))
 
 
 def test_the_resolved_device_and_precision_are_kept(strips: StripSet) -> None:
