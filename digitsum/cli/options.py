@@ -11,6 +11,7 @@ Data = Annotated[
     list[str] | None,
     typer.Option(
         "--data",
+        metavar="DATA",
         help="Strips and sums: a folder of dataN.npy and labN.npy, one data….npy, or a name: "
         "builtin, mnist, mnist-test. Repeatable.",
         show_default=False,
