@@ -68,7 +68,8 @@ def train(
     """Train a model on strips whose only label is the sum of their digits.
 
     Without --data, on strips composed from scikit-learn's handwritten digits (builtin). Writes
-    ARCH.pt, the weights of lowest validation loss, and ARCH.last.pt to go on from. Precedence: the architecture's recipe, then --recipe, then --set, then these flags.
+    ARCH.pt, the weights of lowest validation loss, and ARCH.last.pt to go on from.
+    Precedence: the architecture's recipe, then --recipe, then --set, then these flags.
     """
     from digitsum.recipe import gather
 
