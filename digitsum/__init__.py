@@ -6,6 +6,15 @@ The public names load on first use; importing digitsum itself loads nothing heav
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from digitsum.comparison import compare as compare
+    from digitsum.datasets import open_data as open_data
+    from digitsum.evaluation import evaluate as evaluate
+    from digitsum.inference import load_model as load
+    from digitsum.recipe import Recipe as Recipe
+    from digitsum.training import train as train
 
 __version__ = "0.1.0"
 

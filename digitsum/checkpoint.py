@@ -30,7 +30,7 @@ class Checkpoint:
     recipe: dict[str, Any]  # resolved, as Recipe.to_dict gives it
     weights: dict[str, Tensor]
     data: dict[str, Any]  # name (as typed), count, width, fingerprint
-    split: dict[str, Any]  # seed; train and val rows (int32); hashes of training strips, seen
+    split: dict[str, Any]  # seed; rows of train and val (int32); hashes of both parts
     history: list[dict[str, Any]]  # one record an epoch
     metrics: dict[str, Any]  # epoch of these weights, train and val metrics
     versions: dict[str, str]
@@ -118,6 +118,10 @@ def _checked(content: Any, path: Path) -> Checkpoint:
             value = value.get(inner)
         if not isinstance(value, kind):
             raise CheckpointError(f"{path} is no digitsum checkpoint: '{key}' is missing or wrong")
+    for part in ("train", "val"):
+        rows, count = content["split"][part], content["data"]["count"]
+        if rows.dtype.is_floating_point or not bool(((rows >= 0) & (rows < count)).all()):
+            raise CheckpointError(f"{path}: split.{part} holds rows outside 0..{count - 1}")
     known = {f.name for f in fields(Checkpoint)}
     checkpoint = Checkpoint(**{key: content[key] for key in content if key in known})
     for name, tensor in checkpoint.weights.items():

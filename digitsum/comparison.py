@@ -11,9 +11,9 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.datasets.arrays import StripSet
-from digitsum.errors import DataError, UsageError
-from digitsum.evaluation import is_own, parts, read_rows, seen
+from digitsum.datasets.arrays import ROWS, StripSet
+from digitsum.errors import DataError, UsageError, prefixed
+from digitsum.evaluation import Known, is_own, known_rows, parts, read_rows
 from digitsum.inference import BATCH, LoadedModel
 from digitsum.metrics import Metrics, score
 
@@ -30,7 +30,7 @@ class Row:
     arch: str
     parameters: int
     strips_per_second: float
-    seen: int  # of the strips: how many it trained on
+    known: Known  # strips of its run among these
     metrics: Metrics
 
 
@@ -59,7 +59,7 @@ class Comparison:
         models = []
         for row in self.models:
             line = asdict(row)
-            models.append(line | line.pop("metrics"))
+            models.append(line | line.pop("metrics") | line.pop("known"))
         pairs = [asdict(pair) | {"ci95": list(pair.ci95)} for pair in self.pairs]
         return {"split": self.split, "count": self.count, "models": models, "pairs": pairs}
 
@@ -85,7 +85,7 @@ def compare(models: Sequence[LoadedModel], data: StripSet, seed: int = 0) -> Com
     for model, speed in zip(models, speeds, strict=True):
         readings, truth = read_rows(model, data, rows), data.sums[rows]
         metrics = score(readings.value, readings.sum, truth)
-        known = seen(model.checkpoint, data)
+        known = known_rows(model.checkpoint, data, rows)
         table.append(Row(model.name, model.arch, model.parameters, speed, known, metrics))
         right.append(readings.sum == truth)
     rng = np.random.default_rng(seed)
@@ -150,12 +150,13 @@ def paired_test(
 
 def _speeds(models: Sequence[LoadedModel], data: StripSet) -> list[float]:
     """Strips per second of each model: the median of rounds in which they take turns."""
-    strips = next(data.chunks(size=TIMED))
+    strips = np.resize(next(data.chunks(size=TIMED)), (TIMED, ROWS, data.width))
     rates: list[list[float]] = [[] for _ in models]
     for timed in range(ROUNDS + 1):
         for model, rate in zip(models, rates, strict=True):
             start = time.perf_counter()
-            model.read(strips)
+            with prefixed(model.name):
+                model.read(strips)
             if timed:  # the first round warms up
                 rate.append(len(strips) / (time.perf_counter() - start))
     return [float(np.median(rate)) for rate in rates]
@@ -172,7 +173,7 @@ def check_count(models: Sequence[object]) -> None:
 
 
 def check_same_validation(models: Sequence[LoadedModel]) -> None:
-    """Refuses models whose runs have no validation strips in common by construction.
+    """Refuses models whose runs used different strips, or validated on different ones.
 
     Raises:
         UsageError: They were trained on different strips, or split them differently.

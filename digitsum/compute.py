@@ -51,14 +51,7 @@ class Compute:
 
     def strips(self, pixels: Tensor) -> Tensor:
         """uint8 (B, H, W) -> float32 (B, 1, H, W) in 0..1: the one place that normalises."""
-        return pixels.to(self.device, non_blocking=True).unsqueeze(1).float().div_(255)
-
-    def synchronize(self) -> None:
-        """Waits until the device has done all that was asked of it, for honest timing."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
+        return pixels.to(self.device, non_blocking=True).unsqueeze(1).float() / 255
 
 
 def _device(name: str) -> torch.device:

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 
-SECONDS = 6.0  # longer than a slow answer; a command without network ends within 15 s
+SECONDS = 4.0  # longer than a slow answer; a command without network ends within 15 s
 
 
 def unreachable(url: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,21 @@ from numpy.typing import NDArray
 from digitsum.checkpoint import Checkpoint
 from digitsum.datasets import open_data
 from digitsum.datasets.arrays import StripSet, strip_hashes
-from digitsum.errors import DataError
+from digitsum.errors import DataError, prefixed
 from digitsum.inference import LoadedModel
 from digitsum.metrics import Metrics, score
 from digitsum.readings import Readings
+
+
+@dataclass(frozen=True)
+class Known:
+    """Of some strips: how many a model was trained on, and how many its weights were chosen on."""
+
+    trained_on: int
+    selected_on: int
+
+    def __add__(self, other: Known) -> Known:
+        return Known(self.trained_on + other.trained_on, self.selected_on + other.selected_on)
 
 
 @dataclass(frozen=True)
@@ -24,12 +35,12 @@ class Evaluation:
     model: str
     arch: str
     splits: dict[str, Metrics]
-    seen: int  # of the other strips: how many are strips that the model trained on
+    known: Known  # strips of the run among those that it was scored on
 
     def to_dict(self) -> dict[str, object]:
         """The JSON of `digitsum eval`."""
         splits = {name: metrics.to_dict() for name, metrics in self.splits.items()}
-        return {"model": self.model, "arch": self.arch, "splits": splits, "seen": self.seen}
+        return {"model": self.model, "arch": self.arch, "splits": splits, **asdict(self.known)}
 
 
 def evaluate(model: LoadedModel, data: StripSet) -> Evaluation:
@@ -42,13 +53,15 @@ def evaluate(model: LoadedModel, data: StripSet) -> Evaluation:
     for name, rows in parts(model.checkpoint, data).items():
         readings = read_rows(model, data, rows)
         splits[name] = score(readings.value, readings.sum, data.sums[rows])
-    return Evaluation(model.name, model.arch, splits, seen(model.checkpoint, data))
+    known = known_rows(model.checkpoint, data, np.arange(len(data)))
+    return Evaluation(model.name, model.arch, splits, known)
 
 
 def read_rows(model: LoadedModel, data: StripSet, rows: NDArray[np.int64]) -> Readings:
     """Readings of the strips of these ascending rows."""
     count = model.recipe.digits_per_strip
-    return Readings.concatenate([model.read(chunk, count) for chunk in data.chunks(rows)])
+    with prefixed(model.name):
+        return Readings.concatenate([model.read(chunk, count) for chunk in data.chunks(rows)])
 
 
 def is_own(checkpoint: Checkpoint, data: StripSet) -> bool:
@@ -63,16 +76,28 @@ def parts(checkpoint: Checkpoint, data: StripSet) -> dict[str, NDArray[np.int64]
     return {"data": np.arange(len(data))}
 
 
-def seen(checkpoint: Checkpoint, data: StripSet) -> int:
-    """How many strips of other data are, pixel for pixel, strips that the run trained on.
+def count_known(checkpoint: Checkpoint, strips: NDArray[np.uint8]) -> Known:
+    """How many of these strips are, pixel for pixel, strips of the checkpoint's run.
 
-    0 for the run's own data, whose parts are shown apart, and for checkpoints that keep no
-    hashes.
+    Args:
+        checkpoint: It may keep no hashes of its strips; then none is known.
+        strips: (N, 40, W) uint8.
     """
-    known = checkpoint.split.get("seen")
-    if known is None or is_own(checkpoint, data):
-        return 0
-    return sum(int(np.isin(strip_hashes(chunk), known.numpy()).sum()) for chunk in data.chunks())
+    hashes, split = strip_hashes(strips), checkpoint.split
+    trained_on, selected_on = (
+        int(np.isin(hashes, split[name].numpy()).sum()) if name in split else 0
+        for name in ("trained_on", "selected_on")
+    )
+    # the last weights of a run were not chosen by anything
+    return Known(trained_on, 0 if checkpoint.resumable else selected_on)
+
+
+def known_rows(checkpoint: Checkpoint, data: StripSet, rows: NDArray[np.int64]) -> Known:
+    """The same for the strips of these ascending rows of a set."""
+    if is_own(checkpoint, data):
+        train, val = (np.isin(rows, part).sum() for part in parts(checkpoint, data).values())
+        return Known(int(train), 0 if checkpoint.resumable else int(val))
+    return sum((count_known(checkpoint, chunk) for chunk in data.chunks(rows)), Known(0, 0))
 
 
 def run_data(

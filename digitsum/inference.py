@@ -14,7 +14,7 @@ from digitsum import checkpoint as checkpoints
 from digitsum.checkpoint import Checkpoint
 from digitsum.compute import Compute
 from digitsum.datasets.arrays import ROWS
-from digitsum.errors import CheckpointError, DigitsumError
+from digitsum.errors import CheckpointError, DataError, DigitsumError
 from digitsum.models import restore
 from digitsum.readings import Readings
 from digitsum.recipe import Recipe
@@ -49,7 +49,15 @@ class LoadedModel:
         Args:
             strips: Light digits on black.
             digits_per_strip: How many digits each strip is known to hold; None if not known.
+
+        Raises:
+            DataError: These are not uint8 strips, or not of a width that the model takes.
         """
+        if strips.dtype != np.uint8 or strips.ndim != 3 or strips.shape[1] != ROWS:
+            raise DataError(
+                f"cannot read {strips.dtype} of shape {strips.shape}: strips are uint8 "
+                f"(N, {ROWS}, W), light digits on black in 0..255"
+            )
         parts = []
         for pixels in torch.split(torch.from_numpy(np.ascontiguousarray(strips)), BATCH):
             with self.compute.autocast():

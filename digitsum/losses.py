@@ -39,7 +39,7 @@ def regression_loss(name: str, beta: float, gamma: float) -> Callable[[Tensor, T
     """The regression loss of that name; `beta` and `gamma` are those of `focal_l1`.
 
     Raises:
-        RecipeError: No loss has that name, or the focal factor would not rise with the error.
+        RecipeError: No loss has that name, or beta or gamma is negative or not finite.
     """
     for key, number in (("focal_beta", beta), ("focal_gamma", gamma)):
         if not 0 <= number < math.inf:

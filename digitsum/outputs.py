@@ -16,13 +16,19 @@ def check_output(path: Path, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: It exists, and `overwrite` is False.
-        UsageError: It is a folder or a device, or its folder is missing.
+        UsageError: It is a folder or a device, or its folder is missing or read-only.
     """
-    if path.exists() and not path.is_file():
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name of hundreds of letters, say
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    if exists and not path.is_file():
         raise UsageError(f"{path} is a folder or a device: give the name of a file to write")
     if not path.parent.is_dir():
         raise UsageError(f"cannot write {path}: create the folder {path.parent} first")
-    if path.exists() and not overwrite:
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"cannot write {path}: you may not write into {path.parent}")
+    if exists and not overwrite:
         raise OutputExistsError(f"{path} exists: choose another name, or give --overwrite")
 
 

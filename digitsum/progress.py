@@ -65,7 +65,14 @@ class EpochRecord:
     best: bool  # lowest val_loss so far
 
 
-Event = Start | Progress | Estimate | EpochRecord
+@dataclass(frozen=True)
+class Scoring:
+    """All epochs are done; the best and the last weights are scored on this many strips each."""
+
+    strips: int
+
+
+Event = Start | Progress | Estimate | EpochRecord | Scoring
 Report = Callable[[Event], None]
 
 
@@ -129,6 +136,10 @@ class Clock:
         """Estimate for a whole epoch with its validation, from the speed so far."""
         strips = train_strips + self.val_strips * VALIDATION_COST
         return strips / max(self.strips_per_second, 1e-9)
+
+    def scoring_seconds(self, strips: int) -> float:
+        """Estimate for reading so many strips, from the speed so far."""
+        return strips * VALIDATION_COST / max(self.strips_per_second, 1e-9)
 
     @property
     def seconds(self) -> float:

@@ -33,7 +33,8 @@ class StoppedRun:
 
         Raises:
             UsageError: The name is not a `.last.pt`'s, or something differs.
-            CheckpointError: It cannot be read, holds no state, or its best one is missing.
+            CheckpointError: It cannot be read, holds no state, or its best one is missing or of
+                another run.
         """
         if not path.name.endswith(".last.pt"):
             raise UsageError(f"--resume {path}: a run goes on from its ….last.pt")
@@ -47,6 +48,7 @@ class StoppedRun:
             raise UsageError(
                 f"--out {out}: a run goes on in its own files, {best} and {last_path(best)}"
             )
+        _check_same_run(checkpoint, checkpoints.load(best), path, best)
         stored = Recipe.from_dict(checkpoint.recipe)
         return cls(checkpoint, best, _agreed(stored, given))
 
@@ -61,10 +63,27 @@ class StoppedRun:
         return "train" in self.checkpoint.metrics
 
 
+def _check_same_run(last: Checkpoint, best: Checkpoint, path: Path, best_path: Path) -> None:
+    """Refuses a best checkpoint of another run, as one that was overwritten may leave behind.
+
+    A history holds the seconds that its epochs took, so no two runs begin with the same one.
+    """
+    known = min(len(last.history), len(best.history))
+    if not known or last.history[:known] != best.history[:known]:
+        raise CheckpointError(
+            f"{best_path} is not of the run in {path}: put the best one of that run back beside "
+            "it, or start again"
+        )
+
+
 def _agreed(stored: Recipe, given: Mapping[str, Scalar]) -> Recipe:
     """The run's recipe, on the device that was asked for; `auto` is whatever the run has."""
-    given = {key: value for key, value in given.items() if value != "auto"}
-    run, asked = stored.to_dict(), Recipe.from_dict({**stored.to_dict(), **given}).to_dict()
+    given = {key: v for key, v in given.items() if v != "auto" or key == "device"}
+    run = stored.to_dict()
+    arch = given.get("arch", stored.arch)
+    if arch != stored.arch:
+        raise UsageError(f"arch {arch} differs from the run's {stored.arch}: leave it out")
+    asked = Recipe.from_dict({**run, **given}).to_dict()
     for key in given:
         if key != "device" and asked[key] != run[key]:
             raise UsageError(

@@ -23,7 +23,7 @@ from digitsum.checkpoint import Checkpoint
 from digitsum.compute import Compute
 from digitsum.datasets.arrays import StripSet, strip_hashes
 from digitsum.datasets.split import split_rows
-from digitsum.errors import CheckpointError, DataError, TrainingError
+from digitsum.errors import CheckpointError, DataError, TrainingError, UsageError
 from digitsum.inference import BATCH
 from digitsum.metrics import Metrics, score
 from digitsum.models import create, restore
@@ -38,6 +38,7 @@ from digitsum.progress import (
     Report,
     Result,
     Scores,
+    Scoring,
     Start,
 )
 from digitsum.readings import Readings
@@ -46,7 +47,7 @@ from digitsum.resuming import StoppedRun
 
 
 def train(
-    recipe: Recipe, data: StripSet, path: Path, report: Report = lambda event: None
+    recipe: Recipe, data: StripSet, path: Path | str, report: Report = lambda event: None
 ) -> Result:
     """Trains a model from the start.
 
@@ -62,7 +63,7 @@ def train(
         TrainingError: The loss is not finite; checkpoints written before stay as they are.
         CheckpointError: A checkpoint cannot be written.
     """
-    return _Run(recipe, data, path, report).train()
+    return _Run(recipe, data, Path(path), report).train()
 
 
 def resume(stopped: StoppedRun, data: StripSet, report: Report) -> Result:
@@ -74,7 +75,7 @@ def resume(stopped: StoppedRun, data: StripSet, report: Report) -> Result:
         report: Called with all that happens.
 
     Raises:
-        DataError: These are not the strips of the run.
+        UsageError: These are not the strips of the run.
         TrainingError, CheckpointError: As `train`.
     """
     run = _Run(stopped.recipe, data, stopped.path, report, pretrained=False)
@@ -108,8 +109,12 @@ class _Run:
         self.train_rows, self.val_rows = split.train, split.val
         self.pixels = torch.from_numpy(data.images()).to(device)  # (N, H, W) uint8, once
         self.sums = torch.from_numpy(data.sums).float().to(device)
-        seen = np.concatenate([strip_hashes(c) for c in data.chunks(np.sort(split.train))])
-        self.seen = torch.from_numpy(np.unique(seen))  # what later figures are told apart by
+        self.hashes = {  # by which strips that the run knows are told apart later
+            name: torch.from_numpy(
+                np.unique(np.concatenate([strip_hashes(c) for c in data.chunks(np.sort(rows))]))
+            )
+            for name, rows in (("trained_on", split.train), ("selected_on", split.val))
+        }
         torch.manual_seed(recipe.seed)
         self.model = self.compute.place(
             create(recipe.arch, data.width, recipe.options, pretrained=pretrained)
@@ -124,11 +129,13 @@ class _Run:
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Takes over all that a stopped run had come to."""
         if self.data.fingerprint != checkpoint.data["fingerprint"]:
-            raise DataError(
+            raise UsageError(
                 "these are not the strips that the run began with (their fingerprints differ): "
-                "give the same --data, unchanged"
+                "give the same --data, unchanged, or leave it out"
             )
         try:
+            self.train_rows = checkpoint.split["train"].numpy().astype(np.int64)
+            self.val_rows = checkpoint.split["val"].numpy().astype(np.int64)
             self.model.load_state_dict(checkpoint.weights)
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self.schedule.load_state_dict(checkpoint.schedule)
@@ -151,7 +158,6 @@ class _Run:
             train_loss = self._train_epoch(epoch, clock)
             speed = clock.strips_per_second
             val_loss, val = self._evaluate(self.model, self.val_rows)
-            self._check_finite(val_loss, epoch, "validation")
             record = EpochRecord(
                 epoch=epoch,
                 train_loss=train_loss,
@@ -202,6 +208,7 @@ class _Run:
             with self.compute.autocast():
                 outputs = model(self.compute.strips(self.pixels[batch]))
                 loss = model.loss(outputs, self.sums[batch], 1.0)  # type: ignore[operator]
+            self._check_finite(float(loss), len(self.history) + 1, "validation")
             total += float(loss) * len(batch)
             parts.append(model.read(outputs, self.recipe.digits_per_strip))  # type: ignore[operator]
         readings = Readings.concatenate(parts)
@@ -214,7 +221,9 @@ class _Run:
             self.history[-1].seconds if self.history else clock.epoch_seconds(len(self.train_rows))
         )
         left = (epochs - epoch + 1 - clock.step / self.steps) * seconds
-        if not self.estimated and clock.steady_seconds >= ESTIMATE_AFTER:
+        left += clock.scoring_seconds(2 * (len(self.train_rows) + len(self.val_rows)))
+        told = sum(record.seconds for record in self.history) + clock.steady_seconds
+        if not self.estimated and told >= ESTIMATE_AFTER:
             self.estimated = True
             self.report(Estimate(left, epochs - epoch + 1, speed))
         self.report(Progress(epoch, epochs, clock.step, self.steps, loss, speed, left))
@@ -242,19 +251,26 @@ class _Run:
 
     def _finish(self) -> Result:
         """Scores the best and the last weights on both parts and stores what came out."""
-        scores: list[Scores] = []
+        self.report(Scoring(len(self.train_rows) + len(self.val_rows)))
+        scores: dict[int, Scores] = {}
         for path in (self.path, last_path(self.path)):
             checkpoint = checkpoints.load(path)
-            model = restore(
-                checkpoint.arch, self.data.width, self.recipe.options, checkpoint.weights
-            )
-            model = self.compute.place(model)
-            train, val = (self._evaluate(model, r)[1] for r in (self.train_rows, self.val_rows))
-            scores.append(Scores(checkpoint.metrics["epoch"], train, val))
+            epoch = checkpoint.metrics["epoch"]
+            if epoch not in scores:  # the last epoch may be the best
+                model = self.compute.place(
+                    restore(
+                        self.recipe.arch, self.data.width, self.recipe.options, checkpoint.weights
+                    )
+                )
+                rows = (self.train_rows, self.val_rows)
+                scores[epoch] = Scores(epoch, *(self._evaluate(model, part)[1] for part in rows))
             checkpoint.history = [asdict(record) for record in self.history]
-            checkpoint.metrics |= {"train": train.to_dict(), "val": val.to_dict()}
+            checkpoint.metrics |= {
+                "train": scores[epoch].train.to_dict(),
+                "val": scores[epoch].val.to_dict(),
+            }
             checkpoints.save(checkpoint, path)
-        best, last = scores
+        best, last = scores[self.best["epoch"]], scores[len(self.history)]
         return Result(best, last, self.history, self.path, last_path(self.path))
 
     def _checkpoint(self, metrics: dict[str, Any]) -> Checkpoint:
@@ -273,7 +289,7 @@ class _Run:
                 "seed": self.recipe.split_seed,
                 "train": torch.from_numpy(self.train_rows.astype(np.int32)),
                 "val": torch.from_numpy(self.val_rows.astype(np.int32)),
-                "seen": self.seen,
+                **self.hashes,
             },
             history=[asdict(record) for record in self.history],
             metrics=metrics,
@@ -301,6 +317,8 @@ def _random_state(device: torch.device) -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -308,3 +326,5 @@ def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
+    elif device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])

@@ -10,7 +10,11 @@ run() { printf '$ %s\n' "$*"; "$@"; }
 say "digitsum learns to add up handwritten digits that nobody labelled: only sums are given."
 echo "This is a taste, not a result: few strips, few epochs. The README has the real figures."
 
-rm -rf "$folder" && mkdir "$folder" && cd "$folder"
+if [ -e "$folder" ] && [ ! -e "$folder/.demo" ]; then
+    echo "error: $folder exists and is no demo's: give another folder" >&2
+    exit 2
+fi
+rm -rf "$folder" && mkdir "$folder" && cd "$folder" && touch .demo
 
 say "1. Strips: 6,000 images of four handwritten digits each (scikit-learn's), with their sums"
 run digitsum synth strips --strips 6000
@@ -24,7 +28,7 @@ run digitsum train --arch resnet --weights none --epochs 1 --limit 1200 --data s
 say "4. The CNN's figures, on strips that it trained on and on strips that it was selected on"
 run digitsum eval cnn.pt --data strips
 
-say "5. What it reads, strip by strip: value is its estimate, sum the nearest whole number"
+say "5. What it reads in new strips of the same handwriting: value is its estimate, sum the nearest whole number"
 run digitsum synth new --strips 5 --files 1 --seed 1
 run digitsum predict new/data0.npy --model cnn.pt
 echo "the true sums: $(python -c 'import numpy; print(*numpy.load("new/lab0.npy"))')"

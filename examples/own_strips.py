@@ -37,7 +37,7 @@ def main(folder: Path, epochs: int = 15) -> None:
     print(f"epoch {result.best.epoch} was best: {result.best.val.mae:.2f} off on validation strips")
 
     model = digitsum.load(folder / "cnn.pt")
-    images, sums = my_strips(5, seed=1)  # strips that training never saw
+    images, sums = my_strips(5, seed=1)  # new strips of the same handwriting
     readings = model.read(images)
     for value, read, true in zip(readings.value, readings.sum, sums, strict=True):
         print(f"estimate {value:5.2f}   sum read {read:2}   true {true:2}")

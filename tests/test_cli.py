@@ -233,6 +233,10 @@ BAD = [
     ("predict strips/data0.npy --model a.pt --digits-per-strip 0", None, 2, "from 1 up, or any"),
     ("compare a.pt --data strips", None, 2, "two or more"),
     ("synth strips", None, 2, "strips holds data0.npy"),
+    ("train --resume a.last.pt --arch resnet", None, 2, "arch resnet differs from the run's cnn"),
+    ("train --arch cnn --data strips --out " + "x" * 300 + ".pt", None, 2, "too long"),
+    ("predict strips/data0.npy --model a.pt --digits-per-strip ²", None, 2, "from 1 up, or any"),
+    ("synth new --strips 1000000000000000", None, 1, "out of memory"),
     ("synth new --strips 2 --files 3", None, 2, "2 strips cannot be spread over more files"),
     ("synth new --seed 1 --per-strip 999", None, 2, "width 41958 is too large"),
     ("train --arch cnn --data " + "x" * 300, None, 1, "too long"),
@@ -262,6 +266,20 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert words in line
     assert result.stdout == ""
     assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == there
+
+
+def test_names_in_brackets_are_no_markup(project: Path) -> None:
+    folder = Path("x[")
+    folder.mkdir()
+    path = folder / "b].pt"
+    path.write_bytes(Path("a.pt").read_bytes())
+    assert "x[/b].pt" in ok("eval", path, "--data", "strips").stdout
+
+
+def test_predict_says_how_many_strips_the_model_knows(project: Path) -> None:
+    result = ok("predict", "strips/data0.npy", "--model", "a.pt")
+    assert "trained on 40 of these very strips" in result.stderr
+    assert "selected on 10 of these very strips" in result.stderr
 
 
 def test_debug_shows_the_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

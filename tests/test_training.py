@@ -16,9 +16,10 @@ from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import CheckpointError, DataError, TrainingError, UsageError
+from digitsum.evaluation import Known
 from digitsum.inference import load_model
 from digitsum.outputs import last_path
-from digitsum.progress import EpochRecord, Estimate, Progress
+from digitsum.progress import EpochRecord, Estimate, Progress, Scoring, Start
 from digitsum.recipe import Recipe, gather
 from digitsum.resuming import StoppedRun
 
@@ -133,7 +134,7 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(strips: StripSet) -> None:
     with pytest.raises(UsageError, match=r"goes on from its ….last.pt"):
         StoppedRun.open(PATH, {}, None)
     changed = StripSet(["made"], strips.parts, strips.sums[::-1].copy())
-    with pytest.raises(DataError, match="not the strips that the run began with"):
+    with pytest.raises(UsageError, match="not the strips that the run began with"):
         training.resume(StoppedRun.open(last, {}, None), changed, lambda event: None)
 
 
@@ -162,6 +163,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_best(strips: Stri
     assert PATH.read_bytes() == before
 
 
+def test_a_best_checkpoint_of_another_run_is_not_mixed_in(strips: StripSet) -> None:
+    with pytest.raises(Stop):
+        training.train(recipe(epochs=2), strips, PATH, stop_after(1))
+    training.train(recipe(epochs=1, seed=5), strips, Path("other.pt"))
+    Path("other.pt").rename(PATH)
+    with pytest.raises(CheckpointError, match=r"cnn\.pt is not of the run in cnn\.last\.pt"):
+        StoppedRun.open(last_path(PATH), {}, None)
+
+
+def test_a_validation_loss_that_is_not_finite_says_what_to_do(strips: StripSet) -> None:
+    with pytest.raises(TrainingError, match=r"the validation loss is .* in epoch 1: lower --lr"):
+        training.train(recipe(limit=32, lr=1e20), strips, PATH)
+    assert not PATH.exists()
+
+
 def test_a_run_tells_progress_once_an_estimate_and_every_epoch(
     strips: StripSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +189,8 @@ def test_a_run_tells_progress_once_an_estimate_and_every_epoch(
     assert (estimate.epochs, estimate.seconds > 0) == (2, True)
     ends = [e for e in events if isinstance(e, Progress) and e.step == e.steps]
     assert [(e.epoch, e.steps) for e in ends] == [(1, 6), (2, 6)]
-    assert ends[-1].seconds_left == 0
+    assert isinstance(events[0], Start)
+    assert events[-1] == Scoring(60)
 
 
 def test_strips_are_never_copied_while_training(strips: StripSet, monkeypatch) -> None:
@@ -206,8 +223,11 @@ def test_strips_known_from_training_are_told(strips: StripSet) -> None:
     training.train(recipe(epochs=1), strips, PATH)
     model = load_model(PATH, "cpu")
     own = evaluation.evaluate(model, strips)
-    assert (set(own.splits), own.seen) == ({"train", "val"}, 0)
+    assert (set(own.splits), own.known) == ({"train", "val"}, Known(48, 12))
     some = StripSet(["some"], [strips.images()[:30]], strips.sums[:30])
-    rows = checkpoints.load(PATH).split["train"].numpy()
+    split = checkpoints.load(PATH).split
+    known = Known(*(int((split[part] < 30).sum()) for part in ("train", "val")))
     other = evaluation.evaluate(model, some)
-    assert (set(other.splits), other.seen) == ({"data"}, int((rows < 30).sum()))
+    assert (set(other.splits), other.known) == ({"data"}, known)
+    last = evaluation.evaluate(load_model(last_path(PATH), "cpu"), some)
+    assert last.known == Known(known.trained_on, 0)  # nothing chose the last weights

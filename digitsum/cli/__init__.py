@@ -34,10 +34,26 @@ class Boundary(TyperGroup):
                 raise
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
+        except (MemoryError, OSError, RuntimeError) as error:
+            if isinstance(error, BrokenPipeError) or os.environ.get("DIGITSUM_DEBUG") == "1":
+                raise
+            if not (line := _environment_failure(error)):
+                raise
+            typer.echo(f"error: {line}", err=True)
+            raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(130) from error
         except signals.Terminated as error:
             raise typer.Exit(143) from error
+
+
+def _environment_failure(error: Exception) -> str | None:
+    """One line for a failure of the machine rather than of digitsum; None for a bug."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory: lower --batch-size, or use fewer or narrower strips"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    return None
 
 
 app = typer.Typer(

@@ -13,7 +13,7 @@ from digitsum.errors import UsageError, prefixed
 
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(help="Strips: .npy files of any length.", metavar="IMAGES...")
+        list[Path], typer.Argument(help="Strips: .npy files of any length.", metavar="IMAGES")
     ],
     model: Annotated[Path | None, typer.Option(help="A checkpoint.", show_default=False)] = None,
     digits_per_strip: Annotated[
@@ -43,7 +43,9 @@ def predict(
     digits and columns empty.
     """
     from digitsum.cli import writers
+    from digitsum.cli.show import say_known
     from digitsum.datasets.arrays import ImageFile, slices
+    from digitsum.evaluation import Known, count_known
     from digitsum.inference import load_model
     from digitsum.outputs import check_output
 
@@ -57,6 +59,7 @@ def predict(
     loaded = load_model(model, device, precision)
     if digits_per_strip is None:
         count = loaded.recipe.digits_per_strip
+    known = Known(0, 0)
     for file in files:
         with prefixed(str(file.path)):
             loaded.check_width(file.shape[2])
@@ -64,13 +67,15 @@ def predict(
         for file in files:
             for start, strips in slices(file):
                 write(str(file.path), start, loaded.read(strips, count))
+                known += count_known(loaded.checkpoint, strips)
+    say_known(loaded.name, known)
 
 
 def _count(text: str) -> int | None:
     """`4` as a number, `any` as None."""
     if text == "any":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"--digits-per-strip {text}: give a whole number from 1 up, or any")
     return int(text)
 

@@ -14,28 +14,27 @@ from rich.table import Table
 
 from digitsum.cli.signals import Terminated
 from digitsum.outputs import last_path
-from digitsum.progress import Estimate, Event, Progress, Report, Result, Start
+from digitsum.progress import Estimate, Event, Progress, Report, Result, Scoring, Start
 
 if TYPE_CHECKING:
     from digitsum.comparison import Comparison
-    from digitsum.evaluation import Evaluation
+    from digitsum.evaluation import Evaluation, Known
     from digitsum.metrics import Metrics
 
 # off a terminal rich falls back to 80 columns and would fold the tables
-stdout = Console(highlight=False, width=None if Console().is_terminal else 120)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+# plain text: a path may hold [brackets]
+stdout = Console(
+    width=None if Console().is_terminal else 120, highlight=False, markup=False, emoji=False
+)
+stderr = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 METRICS = ("mse", "rmse", "mae", "exact %", "within 1 %")
-PARTS = {
-    "train": "training strips",
-    "val": "validation strips (selected on)",
-    "data": "strips given",
-}
+PARTS = {"train": "training strips", "val": "validation strips", "data": "strips given"}
 
 
 def say(line: str) -> None:
     """A plain line on stderr."""
-    stderr.print(line, markup=False)
+    stderr.print(line)
 
 
 def duration(seconds: float) -> str:
@@ -72,7 +71,7 @@ def show_result(result: Result) -> None:
     made = table("", ["weights", "on"], ["strips", *METRICS])
     for name, scores in (("best", result.best), ("last", result.last)):
         for part, metrics in (("train", scores.train), ("val", scores.val)):
-            on = PARTS[part] if name == "best" else PARTS[part].partition(" (")[0]
+            on = part_name(part, selected_on=name == "best")
             cells = metric_cells(metrics)
             made.add_row(f"{name}, epoch {scores.epoch}", on, f"{metrics.count:,}", *cells)
     stdout.print(made)
@@ -83,14 +82,17 @@ def show_evaluation(evaluation: Evaluation) -> None:
     """The table of `digitsum eval`."""
     made = table(f"{evaluation.model} ({evaluation.arch})", ["on"], ["strips", *METRICS])
     for name, metrics in evaluation.splits.items():
-        made.add_row(PARTS[name], f"{metrics.count:,}", *metric_cells(metrics))
+        on = part_name(name, evaluation.known.selected_on > 0)
+        made.add_row(on, f"{metrics.count:,}", *metric_cells(metrics))
     stdout.print(made)
-    _say_seen(evaluation.model, evaluation.seen)
+    if "data" in evaluation.splits:
+        say_known(evaluation.model, evaluation.known)
 
 
 def show_comparison(comparison: Comparison) -> None:
     """The tables of `digitsum compare`."""
-    title = f"on {comparison.count:,} {PARTS[comparison.split]}"
+    selected = any(row.known.selected_on for row in comparison.models)
+    title = f"on {comparison.count:,} {part_name(comparison.split, selected)}"
     made = table(title, ["model", "arch"], ["parameters", "strips/s", *METRICS])
     for row in comparison.models:
         speed = f"{row.strips_per_second:,.0f}"
@@ -98,9 +100,11 @@ def show_comparison(comparison: Comparison) -> None:
         made.add_row(row.model, row.arch, f"{row.parameters:,}", speed, *cells)
     stdout.print(made)
     for row in comparison.models:
-        _say_seen(row.model, row.seen)
+        if comparison.split == "data" or row.known.trained_on:
+            say_known(row.model, row.known)
+    several = ", p not adjusted for several pairs" if len(comparison.pairs) > 1 else ""
     made = table(
-        "exact accuracy, paired on the same strips",
+        f"exact accuracy, paired on the same strips{several}",
         ["a", "b"],
         ["a - b, points", "95% interval", "McNemar p"],
     )
@@ -113,20 +117,28 @@ def show_comparison(comparison: Comparison) -> None:
     stdout.print(made)
 
 
-def _say_seen(model: str, seen: int) -> None:
-    """Says so where figures are on strips that a model knows."""
-    if seen:
-        say(f"careful: {model} was trained on {seen:,} of these very strips")
+def part_name(part: str, selected_on: bool) -> str:
+    """A part in words, and whether its strips chose the weights that are shown on it."""
+    return PARTS[part] + (" (selected on)" if part == "val" and selected_on else "")
 
 
-def run_shown(path: Path, train: Callable[[Report], Result]) -> None:
+def say_known(model: str, known: Known) -> None:
+    """Says so where a model is shown on strips that it was trained or selected on."""
+    if known.trained_on:
+        say(f"careful: {model} was trained on {known.trained_on:,} of these very strips")
+    if known.selected_on:
+        say(f"careful: {model} was selected on {known.selected_on:,} of these very strips")
+
+
+def run_shown(path: Path, train: Callable[[Report], Result], resumed: bool = False) -> None:
     """Runs a training with its display; if a signal stops it, says how to go on."""
+    display = TrainingDisplay()
     try:
-        with TrainingDisplay() as display:
+        with display:
             result = train(display)
     except (KeyboardInterrupt, Terminated):
-        last = last_path(path)
-        say(f"stopped; go on with: digitsum train --resume {last}" if last.exists() else "stopped")
+        how = f"; go on with: digitsum train --resume {last_path(path)}"
+        say("stopped" + (how if display.kept or resumed else ": no epoch was finished"))
         raise
     show_result(result)
 
@@ -145,6 +157,7 @@ class TrainingDisplay:
             transient=True,
         )
         self.task = self.bar.add_task("", total=None, epoch="", text="")
+        self.kept = False  # whether an epoch of this run is in its checkpoints
 
     def __enter__(self) -> TrainingDisplay:
         self.bar.start()
@@ -178,7 +191,10 @@ class TrainingDisplay:
             epochs = f"{event.epochs} epoch{'s' if event.epochs > 1 else ''}"
             speed = f"{event.strips_per_second:,.0f} strips/s"
             say(f"about {duration(event.seconds)} for {epochs} at {speed}")
+        elif isinstance(event, Scoring):
+            say(f"scoring the best and the last weights on {event.strips:,} strips")
         else:
+            self.kept = True
             say(
                 f"epoch {event.epoch:3}  loss {event.train_loss:.4f}  "
                 f"val loss {event.val_loss:.4f}  val exact {event.val_exact_accuracy:.2f}%  "

@@ -139,4 +139,4 @@ def _go_on(
     else:
         strips = run_data(stopped.checkpoint, labels, mnist_root)
     say(f"going on after epoch {stopped.epochs_done} of {stopped.recipe.epochs}")
-    run_shown(stopped.path, lambda report: training.resume(stopped, strips, report))
+    run_shown(stopped.path, lambda report: training.resume(stopped, strips, report), True)

@@ -17,7 +17,9 @@ NAMES = {"builtin": (30_000, 0), "mnist": (30_000, 0), "mnist-test": (10_000, 1)
 
 
 def open_data(
-    sources: Sequence[str], labels: Path | None = None, mnist_root: Path | None = None
+    sources: str | Path | Sequence[str | Path],
+    labels: Path | None = None,
+    mnist_root: Path | None = None,
 ) -> StripSet:
     """Strips by name, folder or file; several sources are joined in order.
 
@@ -31,16 +33,18 @@ def open_data(
         UsageError: There are no sources, or `labels` is given and they are not one file.
         DataError: A source is missing, broken, or does not fit the others.
     """
-    if not sources:
+    given = [sources] if isinstance(sources, str | Path) else sources
+    names = [str(source) for source in given]
+    if not names:
         raise UsageError(f"no strips: name {', '.join(NAMES)}, a folder or a .npy file")
-    if labels is not None and (len(sources) != 1 or sources[0] in NAMES):
-        raise UsageError(f"--labels goes with one file of strips, not with {', '.join(sources)}")
-    sets = [_open(source, labels, mnist_root) for source in sources]
+    if labels is not None and (len(names) != 1 or names[0] in NAMES):
+        raise UsageError(f"--labels goes with one file of strips, not with {', '.join(names)}")
+    sets = [_open(source, labels, mnist_root) for source in names]
     widths = {strips.width for strips in sets}
     if len(widths) > 1:
         raise DataError(f"--data: strips of one set need one width, seen {sorted(widths)}")
     return StripSet(
-        name=list(sources),
+        name=list(names),
         parts=[part for strips in sets for part in strips.parts],
         sums=np.concatenate([strips.sums for strips in sets]),
     )

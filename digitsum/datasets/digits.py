@@ -82,11 +82,12 @@ def _mnist(train: bool, root: Path | None) -> Digits:
         root = Path(os.environ["DIGITSUM_MNIST"])
     folder = root or cache_folder() / "mnist"
     raw, part = folder / "MNIST" / "raw", "train" if train else "t10k"
-    if not any(raw.glob(f"{part}-*")):
+    names = (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
+    if not all((raw / name).exists() for name in names):
         if root is not None:
             raise DataError(
-                f"no MNIST in {folder}: expected its four files in {raw}, as torchvision lays them "
-                "out; correct --mnist-root or DIGITSUM_MNIST"
+                f"no MNIST in {folder}: expected {names[0]} and {names[1]} in {raw}, as "
+                "torchvision lays them out; correct --mnist-root or DIGITSUM_MNIST"
             )
         _download(folder)
     try:

@@ -113,6 +113,8 @@ def write(made: Composition, folder: Path, files: int) -> None:
     for number, rows in enumerate(np.array_split(np.arange(len(made.sums)), files)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for old in (f"lab{number}.npy", f"truth{number}.npz"):  # never beside new strips
+                (folder / old).unlink(missing_ok=True)
             with whole_file(folder / f"data{number}.npy") as stream:
                 np.save(stream, made.images[rows], allow_pickle=False)
             with whole_file(folder / f"lab{number}.npy") as stream:
