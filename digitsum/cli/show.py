@@ -48,9 +48,9 @@ def duration(seconds: float) -> str:
 def metric_cells(metrics: Metrics) -> list[str]:
     """The technical report's five columns."""
     return [
-        f"{metrics.mse:.4g}",
-        f"{metrics.rmse:.4g}",
-        f"{metrics.mae:.4g}",
+        f"{metrics.mse:#.4g}",
+        f"{metrics.rmse:#.4g}",
+        f"{metrics.mae:#.4g}",
         f"{metrics.exact_accuracy:.2f}",
         f"{metrics.within_one_accuracy:.2f}",
     ]
