@@ -46,9 +46,10 @@ def synth(
     made = compose(load_digits(digits, mnist_root), strips, wanted, width, seed)
     write(made, out, files)
     count, height, columns = made.images.shape
+    spread = "1 file" if files == 1 else f"{files} files"
     say(
-        f"wrote {count:,} strips of {height} x {columns} in {files} files to {out}: sums "
-        f"{made.sums.min()} to {made.sums.max()}, mean {made.sums.mean():.2f}"
+        f"wrote {count:,} strips of {height} x {columns} in {spread} to {out}: "
+        f"sums {made.sums.min()} to {made.sums.max()}, mean {made.sums.mean():.2f}"
     )
 
 
