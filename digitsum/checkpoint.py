@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, fields
+from importlib import resources
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -19,6 +20,7 @@ from digitsum.errors import CheckpointError
 from digitsum.outputs import whole_file
 
 FORMAT = 1
+SHIPPED = ("reader",)  # names of the weights that come with the package
 
 
 @dataclass(kw_only=True)
@@ -63,6 +65,13 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise CheckpointError(f"cannot write {path}: {reason}") from error
+
+
+def locate(name: Path | str) -> Path:
+    """The file of a checkpoint: `reader` is the one that ships, unless a file has that name."""
+    if str(name) in SHIPPED and not Path(name).exists():
+        return Path(str(resources.files("digitsum") / "weights" / f"{name}.pt"))
+    return Path(name)
 
 
 def load_tensors(path: Path) -> Any:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from digitsum.datasets.arrays import ROWS, StripSet
 from digitsum.errors import DataError, UsageError, prefixed
-from digitsum.evaluation import Known, is_own, known_rows, parts, read_rows
+from digitsum.evaluation import Known, is_own, known_rows, parts, read_rows, score_rows
 from digitsum.inference import BATCH, LoadedModel
-from digitsum.metrics import Metrics, score
+from digitsum.metrics import Metrics
 
 RESAMPLES = 10_000  # of the bootstrap
 ROUNDS = 5  # of timing; the models take turns in each
@@ -84,7 +84,7 @@ def compare(models: Sequence[LoadedModel], data: StripSet, seed: int = 0) -> Com
     table, right = [], []
     for model, speed in zip(models, speeds, strict=True):
         readings, truth = read_rows(model, data, rows), data.sums[rows]
-        metrics = score(readings.value, readings.sum, truth)
+        metrics = score_rows(readings, data, rows)
         known = known_rows(model.checkpoint, data, rows)
         table.append(Row(model.name, model.arch, model.parameters, speed, known, metrics))
         right.append(readings.sum == truth)

@@ -13,7 +13,7 @@ from digitsum.datasets import open_data
 from digitsum.datasets.arrays import StripSet, strip_hashes
 from digitsum.errors import DataError, prefixed
 from digitsum.inference import LoadedModel
-from digitsum.metrics import Metrics, score
+from digitsum.metrics import Metrics, score, score_digits
 from digitsum.readings import Readings
 
 
@@ -49,12 +49,20 @@ def evaluate(model: LoadedModel, data: StripSet) -> Evaluation:
     Raises:
         DataError: The strips do not suit the model.
     """
-    splits = {}
-    for name, rows in parts(model.checkpoint, data).items():
-        readings = read_rows(model, data, rows)
-        splits[name] = score(readings.value, readings.sum, data.sums[rows])
+    splits = {
+        name: score_rows(read_rows(model, data, rows), data, rows)
+        for name, rows in parts(model.checkpoint, data).items()
+    }
     known = known_rows(model.checkpoint, data, np.arange(len(data)))
     return Evaluation(model.name, model.arch, splits, known)
+
+
+def score_rows(readings: Readings, data: StripSet, rows: NDArray[np.int64]) -> Metrics:
+    """Scores readings of these rows: sums, and single digits where both sides tell them."""
+    metrics = score(readings.value, readings.sum, data.sums[rows])
+    if readings.digits is None or (truth := data.truth()) is None:
+        return metrics
+    return score_digits(metrics, readings.digits, truth[rows])
 
 
 def read_rows(model: LoadedModel, data: StripSet, rows: NDArray[np.int64]) -> Readings:

@@ -75,14 +75,16 @@ class LoadedModel:
 
 
 def load_model(path: Path | str, device: str = "auto", precision: str = "auto") -> LoadedModel:
-    """Loads a checkpoint for reading.
+    """Loads a checkpoint for reading, or by the name `reader` the weights that ship.
+
+    An existing file of that name wins.
 
     Raises:
         CheckpointError: It cannot be read, or its weights do not fit its architecture.
         UsageError: The device is not there.
     """
     compute = Compute.resolve(device, precision)
-    checkpoint = checkpoints.load(Path(path))
+    checkpoint = checkpoints.load(checkpoints.locate(path))
     try:
         recipe = Recipe.from_dict(checkpoint.recipe)
         module = restore(

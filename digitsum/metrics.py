@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error
 
 from digitsum.errors import DataError
+from digitsum.readings import stack
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class Metrics:
     mae: float  # of the sum that was read
     exact_accuracy: float  # the sum that was read is the true one
     within_one_accuracy: float  # it is at most 1 off
+    digit_accuracy: float | None = None  # digits read right at their place
+    string_accuracy: float | None = None  # all digits of the strip are right, and no more
 
     def to_dict(self) -> dict[str, int | float]:
-        """Plain numbers, as checkpoints and JSON hold them."""
-        return asdict(self)
+        """Plain numbers, as checkpoints and JSON hold them; what was not scored is left out."""
+        return {name: number for name, number in asdict(self).items() if number is not None}
 
 
 def score(values: ArrayLike, sums_read: ArrayLike, truth: ArrayLike) -> Metrics:
@@ -58,4 +61,25 @@ def score(values: ArrayLike, sums_read: ArrayLike, truth: ArrayLike) -> Metrics:
         mae=float(mean_absolute_error(truth, sums_read)),
         exact_accuracy=100 * float(accuracy_score(truth, sums_read)),
         within_one_accuracy=100 * float(np.mean(np.abs(truth - sums_read) <= 1)),
+    )
+
+
+def score_digits(metrics: Metrics, read: NDArray[np.int8], truth: NDArray[np.int8]) -> Metrics:
+    """Adds the accuracy of single digits.
+
+    A digit counts as right if its strip's reading has as many digits as the strip, and the same
+    one at its place; a reading of another length has no digit right.
+
+    Args:
+        metrics: Scores of the same strips.
+        read: Digits that were read, (N, K) left to right, padded with -1.
+        truth: Digits that stand there, (N, K') likewise.
+    """
+    read, truth = np.split(stack([read, truth]), 2)  # to one width
+    same_length = (read >= 0).sum(1) == (truth >= 0).sum(1)
+    right = (read == truth) & (truth >= 0) & same_length[:, None]
+    return replace(
+        metrics,
+        digit_accuracy=100 * float(right.sum() / max((truth >= 0).sum(), 1)),
+        string_accuracy=100 * float((read == truth).all(1).mean()),
     )

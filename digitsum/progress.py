@@ -62,7 +62,19 @@ class EpochRecord:
     lr: float  # at the end of the epoch
     seconds: float  # training and validation
     strips_per_second: float  # in training
-    best: bool  # lowest val_loss so far
+    best: bool  # lowest val_loss so far, of this attempt
+    attempt: int = 1  # above 1 after a restart
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A run had learnt nothing in its first quarter and starts again with other weights."""
+
+    attempt: int  # that starts now, from 2
+    attempts: int  # at most
+    epochs: int  # that are given up
+    exact_accuracy: float  # percent of the validation strips, after them
+    threshold: float  # twice what always answering the commonest sum would reach
 
 
 @dataclass(frozen=True)
@@ -72,7 +84,7 @@ class Scoring:
     strips: int
 
 
-Event = Start | Progress | Estimate | EpochRecord | Scoring
+Event = Start | Progress | Estimate | EpochRecord | Restart | Scoring
 Report = Callable[[Event], None]
 
 

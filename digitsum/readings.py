@@ -33,11 +33,11 @@ class Readings:
         joined: dict[str, Any] = {}
         for field in fields(cls):
             arrays = [getattr(part, field.name) for part in parts]
-            joined[field.name] = None if any(a is None for a in arrays) else _stack(arrays)
+            joined[field.name] = None if any(a is None for a in arrays) else stack(arrays)
         return cls(**joined)
 
 
-def _stack(arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+def stack(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Arrays joined along the first axis, a second axis padded with -1 to the longest."""
     if arrays[0].ndim == 2:
         longest = max(array.shape[1] for array in arrays)

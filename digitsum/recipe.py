@@ -41,6 +41,7 @@ class Recipe:
     seed: int = 0  # initialisation, order, dropout, augmentation
     split_seed: int = 0  # which strips are validation
     limit: int | None = None  # training strips at most; None: all
+    restarts: int = 0  # fresh starts at most, where a run has learnt nothing in its first quarter
     device: str = "auto"
     precision: str = "auto"
     options: Mapping[str, Scalar] = field(default_factory=dict)  # the architecture's own
@@ -89,7 +90,7 @@ class Recipe:
         return cls(**own, options=merged)
 
 
-_OPTIONAL = ("seed", "split_seed", "limit", "device", "precision")
+_OPTIONAL = ("seed", "split_seed", "limit", "restarts", "device", "precision")
 
 _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "epochs": ("a whole number from 1 up", lambda v: v >= 1),
@@ -101,6 +102,7 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seed": ("a whole number in 0..4294967295", lambda v: 0 <= v < 2**32),
     "split_seed": ("a whole number in 0..4294967295", lambda v: 0 <= v < 2**32),
     "limit": ("a whole number from 1 up, or null", lambda v: v is None or v >= 1),
+    "restarts": ("a whole number from 0 up", lambda v: v >= 0),
     "precision": ("auto, fp32 or bf16", lambda v: v in ("auto", "fp32", "bf16")),
 }
 

@@ -36,6 +36,7 @@ from digitsum.progress import (
     Estimate,
     Progress,
     Report,
+    Restart,
     Result,
     Scores,
     Scoring,
@@ -44,6 +45,8 @@ from digitsum.progress import (
 from digitsum.readings import Readings
 from digitsum.recipe import Recipe
 from digitsum.resuming import StoppedRun
+
+SHORT = 8  # epochs below which a run is not judged by its first quarter
 
 
 def train(
@@ -115,16 +118,20 @@ class _Run:
             )
             for name, rows in (("trained_on", split.train), ("selected_on", split.val))
         }
-        torch.manual_seed(recipe.seed)
-        self.model = self.compute.place(
-            create(recipe.arch, data.width, recipe.options, pretrained=pretrained)
-        )
         self.steps = sum(1 for _ in batches(torch.from_numpy(split.train), recipe.batch_size))
-        self.optimizer = make_optimizer(recipe, self.model)
-        self.schedule = make_schedule(recipe, self.optimizer, self.steps)
+        torch.manual_seed(recipe.seed)
+        self._start(pretrained)
         self.history: list[EpochRecord] = []
-        self.best: dict[str, Any] = {}  # epoch and val_loss
+        self.attempt = self.epoch = 1  # under way
         self.estimated = False
+
+    def _start(self, pretrained: bool) -> None:
+        """A fresh model, its optimizer and schedule; nothing is best yet."""
+        model = create(self.recipe.arch, self.data.width, self.recipe.options, pretrained)
+        self.model = self.compute.place(model)
+        self.optimizer = make_optimizer(self.recipe, self.model)
+        self.schedule = make_schedule(self.recipe, self.optimizer, self.steps)
+        self.best: dict[str, Any] = {}  # epoch and val_loss
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Takes over all that a stopped run had come to."""
@@ -140,9 +147,10 @@ class _Run:
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self.schedule.load_state_dict(checkpoint.schedule)
             self.history = [EpochRecord(**record) for record in checkpoint.history]
+            self.attempt = self.history[-1].attempt
             self.best = {key: checkpoint.best[key] for key in ("epoch", "val_loss")}
             _set_random_state(checkpoint.random, self.compute.device)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"the state in {last_path(self.path)} does not fit its run ({error}): it is "
                 "damaged; start again"
@@ -153,7 +161,8 @@ class _Run:
         parameters = sum(p.numel() for p in self.model.parameters())
         strips = len(self.train_rows), len(self.val_rows)
         self.report(Start(self.recipe.arch, parameters, *strips, str(self.compute)))
-        for epoch in range(len(self.history) + 1, self.recipe.epochs + 1):
+        while (epoch := self._next_epoch()) <= self.recipe.epochs:
+            self.epoch = epoch
             clock = Clock(self.steps, len(self.val_rows))
             train_loss = self._train_epoch(epoch, clock)
             speed = clock.strips_per_second
@@ -168,10 +177,32 @@ class _Run:
                 seconds=clock.seconds,
                 strips_per_second=speed,
                 best=not self.best or val_loss < self.best["val_loss"],
+                attempt=self.attempt,
             )
             self._keep(record, val)
             self.report(record)
         return self._finish()
+
+    def _next_epoch(self) -> int:
+        """Number of the next epoch, from 1; a run that has learnt nothing begins again.
+
+        Losses that must find out for themselves what to count can get stuck, depending on the
+        first weights. It shows early: after a quarter of the epochs such a run reads no more
+        strips right than twice what always answering the commonest sum would.
+        """
+        done = [record for record in self.history if record.attempt == self.attempt]
+        due = len(done) == math.ceil(self.recipe.epochs / 4) and self.recipe.epochs >= SHORT
+        if not due or self.attempt > self.recipe.restarts:
+            return len(done) + 1
+        threshold = 200 * float(np.bincount(self.data.sums).max() / len(self.data))
+        exact = max(record.val_exact_accuracy for record in done)
+        if exact > threshold:
+            return len(done) + 1
+        self.attempt += 1
+        self._start(pretrained=True)
+        tries = self.recipe.restarts + 1
+        self.report(Restart(self.attempt, tries, len(done), exact, threshold))
+        return 1
 
     def _train_epoch(self, epoch: int, clock: Clock) -> float:
         """One pass over the training part; gives its mean loss."""
@@ -208,7 +239,7 @@ class _Run:
             with self.compute.autocast():
                 outputs = model(self.compute.strips(self.pixels[batch]))
                 loss = model.loss(outputs, self.sums[batch], 1.0)  # type: ignore[operator]
-            self._check_finite(float(loss), len(self.history) + 1, "validation")
+            self._check_finite(float(loss), self.epoch, "validation")
             total += float(loss) * len(batch)
             parts.append(model.read(outputs, self.recipe.digits_per_strip))  # type: ignore[operator]
         readings = Readings.concatenate(parts)
@@ -270,7 +301,7 @@ class _Run:
                 "val": scores[epoch].val.to_dict(),
             }
             checkpoints.save(checkpoint, path)
-        best, last = scores[self.best["epoch"]], scores[len(self.history)]
+        best, last = scores[self.best["epoch"]], scores[self.history[-1].epoch]
         return Result(best, last, self.history, self.path, last_path(self.path))
 
     def _checkpoint(self, metrics: dict[str, Any]) -> Checkpoint:

@@ -12,7 +12,7 @@ from digitsum.cli import options
 
 
 def compare(
-    models: Annotated[list[Path], typer.Argument(help="Two checkpoints or more.")],
+    models: Annotated[list[Path], typer.Argument(help="Two checkpoints or more, or reader.")],
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,

@@ -12,7 +12,7 @@ from digitsum.cli import options
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A checkpoint.")],
+    model: Annotated[Path, typer.Argument(help="A checkpoint, or reader.")],
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
@@ -20,7 +20,10 @@ def evaluate(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
 ) -> None:
-    """Score a model: the five metrics of the technical report.
+    """Score a model: the five metrics of the technical report, and single digits.
+
+    Single digits are scored for a model that tells them, on strips whose truth is known: composed
+    ones, and files with truthN.npz beside them.
 
     Without --data, on the training and the validation part of the strips that it was trained on.
     """

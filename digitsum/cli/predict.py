@@ -15,7 +15,13 @@ def predict(
     images: Annotated[
         list[Path], typer.Argument(help="Strips: .npy files of any length.", metavar="IMAGES")
     ],
-    model: Annotated[Path | None, typer.Option(help="A checkpoint.", show_default=False)] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="A checkpoint, or reader: the weights that ship with digitsum.",
+            show_default="reader",
+        ),
+    ] = None,
     digits_per_strip: Annotated[
         str | None,
         typer.Option(
@@ -39,24 +45,24 @@ def predict(
 ) -> None:
     """Read strips: a line each with its sum and the value behind it.
 
-    Columns: index, sum, value, confidence, digits, columns, file. A regressor leaves confidence,
-    digits and columns empty.
+    Columns: index, sum, value, confidence, digits, columns (the pixel where each digit stands),
+    file. A regressor leaves confidence, digits and columns empty.
     """
     from digitsum.cli import writers
-    from digitsum.cli.show import say_known
+    from digitsum.cli.show import say, say_known
     from digitsum.datasets.arrays import ImageFile, slices
     from digitsum.evaluation import Known, count_known
     from digitsum.inference import load_model
     from digitsum.outputs import check_output
 
-    if model is None:
-        raise UsageError(f"no model: give --model CHECKPOINT ({_checkpoints_here()})")
     kind = writers.kind(out, format, as_json)
     count = None if digits_per_strip is None else _count(digits_per_strip)
     if out is not None:
         check_output(out, overwrite)
     files = [ImageFile.open(path) for path in images]
-    loaded = load_model(model, device, precision)
+    if model is None:
+        say(f"reading with the weights that ship with digitsum (reader){_checkpoints_here()}")
+    loaded = load_model(model or "reader", device, precision)
     if digits_per_strip is None:
         count = loaded.recipe.digits_per_strip
     known = Known(0, 0)
@@ -81,6 +87,6 @@ def _count(text: str) -> int | None:
 
 
 def _checkpoints_here() -> str:
-    """The checkpoints in this folder, in words."""
+    """The checkpoints in this folder, which may have been meant, in words."""
     found = sorted(p.name for p in Path().glob("*.pt") if not p.name.endswith(".last.pt"))
-    return f"here: {', '.join(found)}" if found else "none here; train one with `digitsum train`"
+    return f"; --model takes {', '.join(found)} too" if found else ""

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from digitsum.cli.signals import Terminated
 from digitsum.outputs import last_path
-from digitsum.progress import Estimate, Event, Progress, Report, Result, Scoring, Start
+from digitsum.progress import Estimate, Event, Progress, Report, Restart, Result, Scoring, Start
 
 if TYPE_CHECKING:
     from digitsum.comparison import Comparison
@@ -29,6 +29,7 @@ stdout = Console(
 stderr = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 METRICS = ("mse", "rmse", "mae", "exact %", "within 1 %")
+DIGITS = ("digits %", "all digits %")  # of models that tell them, on strips whose truth is known
 PARTS = {"train": "training strips", "val": "validation strips", "data": "strips given"}
 
 
@@ -45,14 +46,21 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def metric_names(scored: Iterable[Metrics]) -> tuple[str, ...]:
+    """Headings for `metric_cells`: those of single digits only where any are scored."""
+    return METRICS + (DIGITS if any(m.digit_accuracy is not None for m in scored) else ())
+
+
 def metric_cells(metrics: Metrics) -> list[str]:
-    """The technical report's five columns."""
+    """The technical report's five columns, and those of single digits where they are scored."""
+    digits = (metrics.digit_accuracy, metrics.string_accuracy)
     return [
         f"{metrics.mse:#.4g}",
         f"{metrics.rmse:#.4g}",
         f"{metrics.mae:#.4g}",
         f"{metrics.exact_accuracy:.2f}",
         f"{metrics.within_one_accuracy:.2f}",
+        *(f"{accuracy:.2f}" for accuracy in digits if accuracy is not None),
     ]
 
 
@@ -80,7 +88,8 @@ def show_result(result: Result) -> None:
 
 def show_evaluation(evaluation: Evaluation) -> None:
     """The table of `digitsum eval`."""
-    made = table(f"{evaluation.model} ({evaluation.arch})", ["on"], ["strips", *METRICS])
+    names = metric_names(evaluation.splits.values())
+    made = table(f"{evaluation.model} ({evaluation.arch})", ["on"], ["strips", *names])
     for name, metrics in evaluation.splits.items():
         on = part_name(name, evaluation.known.selected_on > 0)
         made.add_row(on, f"{metrics.count:,}", *metric_cells(metrics))
@@ -93,7 +102,8 @@ def show_comparison(comparison: Comparison) -> None:
     """The tables of `digitsum compare`."""
     selected = any(row.known.selected_on for row in comparison.models)
     title = f"on {comparison.count:,} {part_name(comparison.split, selected)}"
-    made = table(title, ["model", "arch"], ["parameters", "strips/s", *METRICS])
+    names = metric_names(row.metrics for row in comparison.models)
+    made = table(title, ["model", "arch"], ["parameters", "strips/s", *names])
     for row in comparison.models:
         speed = f"{row.strips_per_second:,.0f}"
         cells = metric_cells(row.metrics)
@@ -191,6 +201,12 @@ class TrainingDisplay:
             epochs = f"{event.epochs} epoch{'s' if event.epochs > 1 else ''}"
             speed = f"{event.strips_per_second:,.0f} strips/s"
             say(f"about {duration(event.seconds)} for {epochs} at {speed}")
+        elif isinstance(event, Restart):
+            say(
+                f"nothing learnt: {event.exact_accuracy:.1f}% exact after {event.epochs} epochs, "
+                f"always answering the commonest sum twice over is {event.threshold:.1f}%; "
+                f"starting again with other weights, attempt {event.attempt} of {event.attempts}"
+            )
         elif isinstance(event, Scoring):
             say(f"scoring the best and the last weights on {event.strips:,} strips")
         else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def train(
     arch: Annotated[
-        str | None, typer.Option(help="Architecture: cnn or resnet.", show_default=False)
+        str | None, typer.Option(help="Architecture: cnn, reader or resnet.", show_default=False)
     ] = None,
     epochs: Annotated[
         int | None,
@@ -36,13 +36,14 @@ def train(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="resnet starts from: imagenet, none, or a file in torchvision's format.",
+            help="Where to start from. resnet: imagenet, none, or a file in torchvision's format; "
+            "reader: none, reader (the weights that ship), or a reader's checkpoint.",
             show_default="the recipe's",
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Of initialisation, order and dropout.", show_default="0"),
+        typer.Option(help="Of initialisation, order, dropout, restarts.", show_default="0"),
     ] = None,
     data: options.Data = None,
     labels: options.Labels = None,

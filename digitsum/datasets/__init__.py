@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from digitsum.datasets.arrays import StripSet, find_pairs, open_pairs
+from digitsum.datasets.arrays import StripSet, find_pairs, join_digits, open_pairs
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import DataError, UsageError
@@ -47,6 +47,7 @@ def open_data(
         name=list(names),
         parts=[part for strips in sets for part in strips.parts],
         sums=np.concatenate([strips.sums for strips in sets]),
+        truth=lambda: join_digits([strips.truth() for strips in sets]),
     )
 
 
@@ -54,5 +55,5 @@ def _open(source: str, labels: Path | None, mnist_root: Path | None) -> StripSet
     if source in NAMES:
         strips, seed = NAMES[source]
         made = compose(load_digits(source, mnist_root), strips, seed=seed)
-        return StripSet([source], [made.images], made.sums)
+        return StripSet([source], [made.images], made.sums, lambda: made.truth.digits)
     return open_pairs(find_pairs(Path(source), labels), [source])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.errors import DataError, UsageError
+from digitsum.readings import stack
 
 ROWS = 40
 FLAT_WIDTH = 168  # columns of a strip in the flat form
@@ -86,6 +87,7 @@ class StripSet:
     name: list[str]  # as typed
     parts: Sequence[Images]
     sums: NDArray[np.int64]  # (N,)
+    truth: Callable[[], NDArray[np.int8] | None] = lambda: None  # see `read_truth`; not a label
     _fingerprint: str = field(default="", repr=False)
 
     def __len__(self) -> int:
@@ -195,7 +197,8 @@ def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str]) -> StripSet:
     Raises:
         DataError: A file is broken, lengths differ, or widths differ.
     """
-    files, sums = [], []
+    files: list[ImageFile] = []
+    sums: list[NDArray[np.int64]] = []
     for images, labels in pairs:
         file = ImageFile.open(images)
         files.append(file)
@@ -210,7 +213,47 @@ def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str]) -> StripSet:
                 f"{images} is {file.shape[2]} columns wide and {files[0].path} "
                 f"{files[0].shape[2]}: strips of one set need one width"
             )
-    return StripSet(name, files, np.concatenate(sums))
+    return StripSet(name, files, np.concatenate(sums), lambda: _truth_beside(pairs, sums))
+
+
+def join_digits(parts: Sequence[NDArray[np.int8] | None]) -> NDArray[np.int8] | None:
+    """Digits (N, K) of all parts, padded with -1 to the longest; None if a part has none."""
+    known = [part for part in parts if part is not None]
+    return stack(known) if len(known) == len(parts) else None
+
+
+def _truth_beside(
+    pairs: Sequence[tuple[Path, Path]], sums: Sequence[NDArray[np.int64]]
+) -> NDArray[np.int8] | None:
+    """The digits in the strips of all pairs, (N, K); None if a `truthN.npz` is missing."""
+    paths = [
+        images.with_name(images.name.replace("data", "truth", 1)).with_suffix(".npz")
+        for images, _ in pairs
+    ]
+    if not all(path.exists() for path in paths):
+        return None
+    return join_digits([read_truth(*known) for known in zip(paths, sums, strict=True)])
+
+
+def read_truth(path: Path, sums: NDArray[np.int64]) -> NDArray[np.int8]:
+    """`digits` of a `truthN.npz`: int8 (N, K), padded with -1. For evaluation alone.
+
+    Raises:
+        DataError: They are missing, of another shape or type, or do not add up to the sums.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            digits = file["digits"]
+    except Exception as error:  # zip and NumPy raise many kinds
+        raise DataError(f"{path} holds no digits ({type(error).__name__}): remove it") from error
+    if digits.dtype != np.int8 or digits.ndim != 2 or len(digits) != len(sums):
+        raise DataError(
+            f"{path} holds digits {digits.dtype} of shape {digits.shape}: expected int8 "
+            f"({len(sums)}, K), padded with -1; remove it"
+        )
+    if not np.array_equal(np.where(digits > 0, digits, 0).sum(1, dtype=np.int64), sums):
+        raise DataError(f"{path}: its digits do not add up to the labels beside it; remove it")
+    return np.asarray(digits)
 
 
 def read_labels(path: Path) -> NDArray[np.int64]:

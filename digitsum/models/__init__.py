@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ARCHITECTURES = {
     "cnn": "digitsum.models.cnn:AttentionCNN",
     "resnet": "digitsum.models.resnet:ResNet50",
+    "reader": "digitsum.models.reader:Reader",
 }
 
 
