@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check weights clean
 
 demo: .venv/ready ## the main job, end to end, in a few minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
@@ -20,6 +20,10 @@ check: .venv/ready ## lint, format and types
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
+
+weights: .venv/ready ## trains the weights that ship: hours; MNIST as for digitsum train
+	$(BIN)/digitsum train --arch reader --data mnist --epochs 24 --out weights-start.pt --overwrite
+	$(BIN)/python benchmarks/weights.py weights-start.pt
 
 clean:
 	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

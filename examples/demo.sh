@@ -33,7 +33,11 @@ run digitsum synth new --strips 5 --files 1 --seed 1
 run digitsum predict new/data0.npy --model cnn.pt
 echo "the true sums: $(python -c 'import numpy; print(*numpy.load("new/lab0.npy"))')"
 
-say "6. Both models on the same 1,200 validation strips, and whether they really differ"
-run digitsum compare cnn.pt resnet.pt --data strips
+say "6. The weights that ship with digitsum on the same new strips: sums, digits, and how sure"
+run digitsum predict new/data0.npy
+
+say "7. All three on the same 1,200 strips, which chose between epochs of the first two, and whether they differ"
+run digitsum compare cnn.pt resnet.pt reader --data strips
+echo "(reader has learnt from three quarters of these very digits, in other strips: no fair race)"
 
 say "Done. All of it lies in $folder/. Next: digitsum train --arch cnn --data mnist"

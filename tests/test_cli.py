@@ -135,11 +135,9 @@ def test_predict_writes_every_form_with_the_same_sums(project: Path, suffix: str
     assert sums == 2 * [round(float(line.split(",")[2])) for line in values]
 
 
-def test_predict_without_a_model_lists_the_checkpoints_it_sees(project: Path) -> None:
-    result = run("predict", "strips/data0.npy")
-    assert result.exit_code == 2
-    assert "a.pt, b.pt" in result.stderr
-    assert "last" not in result.stderr
+def test_predict_without_a_model_names_the_checkpoints_it_sees(project: Path) -> None:
+    result = ok("predict", "strips/data0.npy")
+    assert "weights that ship with digitsum (reader); --model takes a.pt, b.pt too" in result.stderr
 
 
 def _payload(path: str) -> None:
@@ -197,8 +195,8 @@ BAD = [
     (TRAIN9, _data(sums=SUMS + 0.5), 1, "whole and not negative"),
     (TRAIN9, _data(sums=np.array([Path("x")] * 50)), 1, "not a readable .npy array"),
     ("train --arch cnn --data mnist --labels strips/lab0.npy", None, 2, "--labels goes with one"),
-    ("train --arch lstm", None, 2, "choose from cnn, resnet"),
-    ("train", None, 2, "no architecture: give --arch, one of cnn, resnet"),
+    ("train --arch lstm", None, 2, "choose from cnn, reader, resnet"),
+    ("train", None, 2, "no architecture: give --arch, one of cnn, reader, resnet"),
     ("train --arch cnn --set droput=0.1", None, 2, "did you mean 'dropout'"),
     ("train --arch cnn --set weights=none", None, 2, "unknown recipe key 'weights' for cnn"),
     ("train --arch cnn --weights none", None, 2, "unknown recipe key 'weights' for cnn"),
@@ -214,6 +212,10 @@ BAD = [
     ("train --arch cnn --device tpu --data strips --out n.pt", None, 2, "choose from auto, cpu"),
     ("train --arch resnet --weights w.pth --data strips", None, 1, "w.pth cannot be read"),
     ("train --arch resnet --weights a.pt --data strips", None, 1, "not a ResNet-50"),
+    ("train --arch reader --weights a.pt --data strips --out n.pt", None, 1, "do not fit a reader"),
+    ("train --arch reader --set digits_per_strip=0 --data strips --out n.pt", None, 2, "in 1..42"),
+    ("train --arch reader --set restarts=-1 --data strips --out n.pt", None, 2, "restarts: -1"),
+    ("eval reader", None, 1, "give --data"),
     ("train --resume a.pt", None, 2, "goes on from its ….last.pt"),
     ("train --resume gone.last.pt", None, 1, "gone.last.pt does not exist"),
     ("eval gone.pt", None, 1, "gone.pt does not exist"),

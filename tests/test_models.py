@@ -111,7 +111,7 @@ def test_a_sum_is_the_value_rounded_half_to_even() -> None:
 
 
 def test_an_unknown_architecture_lists_those_there_are() -> None:
-    with pytest.raises(UsageError, match="'vgg': choose from cnn, resnet"):
+    with pytest.raises(UsageError, match="'vgg': choose from cnn, resnet, reader"):
         create("vgg", 84, {})
 
 

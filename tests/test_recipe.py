@@ -104,7 +104,7 @@ def test_a_number_beyond_all_bounds_is_refused_without_being_spelt_out(
 
 @pytest.mark.parametrize("arch", [None, "vgg", ["cnn"]])
 def test_an_architecture_that_is_not_there_lists_those_that_are(arch: Any) -> None:
-    with pytest.raises(RecipeError, match="cnn, resnet"):
+    with pytest.raises(RecipeError, match="cnn, reader, resnet"):
         Recipe.from_dict({"arch": arch})
 
 
