@@ -107,7 +107,6 @@ class _Run:
         device = self.compute.device
         self.recipe = replace(recipe, device=str(device), precision=self.compute.precision)
         self.data, self.path, self.report = data, path, report
-        _check_sums(data, recipe)
         split = split_rows(len(data), recipe.split_seed, recipe.limit)
         self.train_rows, self.val_rows = split.train, split.val
         self.pixels = torch.from_numpy(data.images()).to(device)  # (N, H, W) uint8, once
@@ -121,6 +120,7 @@ class _Run:
         self.steps = sum(1 for _ in batches(torch.from_numpy(split.train), recipe.batch_size))
         torch.manual_seed(recipe.seed)
         self._start(pretrained)
+        _check_sums(data, recipe)
         self.history: list[EpochRecord] = []
         self.attempt = self.epoch = 1  # under way
         self.estimated = False

@@ -233,6 +233,7 @@ BAD = [
     ("predict strips/data0.npy --model a.pt --out r.txt", None, 2, "name it .csv"),
     ("predict strips/data0.npy --model a.pt --out r.csv --format jsonl", None, 2, "csv and jsonl"),
     ("predict strips/data0.npy --model a.pt --digits-per-strip 0", None, 2, "from 1 up, or any"),
+    ("predict strips/data0.npy --model reader --digits-per-strip 12", None, 1, "in 11 columns"),
     ("compare a.pt --data strips", None, 2, "two or more"),
     ("synth strips", None, 2, "strips holds data0.npy"),
     ("train --resume a.last.pt --arch resnet", None, 2, "arch resnet differs from the run's cnn"),

@@ -32,7 +32,8 @@ def test_each_source_beats_those_before_it() -> None:
 
 @pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
 def test_a_recipe_survives_dict_and_yaml(arch: str) -> None:
-    recipe = Recipe.from_dict({"arch": arch, "lr": 0.02, "limit": 7, "loss": "l1"})
+    own = {"guide": 0.5} if arch == "reader" else {"loss": "l1"}
+    recipe = Recipe.from_dict({"arch": arch, "lr": 0.02, "limit": 7, **own})
     assert Recipe.from_dict(recipe.to_dict()) == recipe
     assert Recipe.from_dict(gather(written(yaml.safe_dump(recipe.to_dict())))) == recipe
 

@@ -15,11 +15,12 @@ from torch.nn import functional as F
 
 from digitsum.checkpoint import load, locate
 from digitsum.columns import SYMBOLS, log_likelihood, most_likely, sum_distribution
-from digitsum.errors import CheckpointError, RecipeError, WeightsError
+from digitsum.errors import CheckpointError, DataError, RecipeError, WeightsError
 from digitsum.readings import Readings
 
 ROWS_LEFT = 10  # rows of the feature map, of 40
 STRIDE = 4  # pixels between columns
+TABLE_CELLS = 2**22  # counts times sums times strips that are read at once: some 300 MB at the most
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -144,18 +145,37 @@ class Reader(nn.Module):
         return loss
 
     def read(self, outputs: Tensor, digits_per_strip: int | None = None) -> Readings:
-        """Readings of log-probabilities (B, T, 11); None sums over all counts."""
-        distribution = sum_distribution(outputs, digits_per_strip)  # (B, S)
-        confidence, sums = distribution.max(1)
-        value = distribution @ torch.arange(distribution.shape[1], device=outputs.device).float()
-        digits, columns = _left_to_right(most_likely(outputs, sums, digits_per_strip))
-        return Readings(
-            value=value.cpu().numpy(),
-            sum=sums.cpu().numpy(),
-            confidence=confidence.cpu().numpy(),
-            digits=digits,
-            columns=columns,
-        )
+        """Readings of log-probabilities (B, T, 11); None sums over all counts.
+
+        Raises:
+            DataError: A strip has fewer columns than it is said to hold digits.
+        """
+        columns = outputs.shape[1]
+        if digits_per_strip is not None and digits_per_strip > columns:
+            raise DataError(
+                f"{digits_per_strip} digits cannot stand in these strips, read in "
+                f"{columns} columns of {STRIDE} pixels: give --digits-per-strip {columns} or less"
+            )
+        rows = 1 if digits_per_strip is None else digits_per_strip + 1
+        top = 9 * (columns if digits_per_strip is None else digits_per_strip)
+        at_once = max(1, TABLE_CELLS // (rows * (top + 1)))
+        parts = [_read(part, digits_per_strip) for part in torch.split(outputs, at_once)]
+        return Readings.concatenate(parts)
+
+
+def _read(outputs: Tensor, digits_per_strip: int | None) -> Readings:
+    """Readings of as many strips as fit into memory at once."""
+    distribution = sum_distribution(outputs, digits_per_strip)  # (B, S)
+    confidence, sums = distribution.max(1)
+    value = distribution @ torch.arange(distribution.shape[1], device=outputs.device).float()
+    digits, columns = _left_to_right(most_likely(outputs, sums, digits_per_strip))
+    return Readings(
+        value=value.cpu().numpy(),
+        sum=sums.cpu().numpy(),
+        confidence=confidence.cpu().numpy(),
+        digits=digits,
+        columns=columns,
+    )
 
 
 def _left_to_right(symbols: Tensor) -> tuple[np.ndarray, np.ndarray]:
