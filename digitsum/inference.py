@@ -65,13 +65,13 @@ class LoadedModel:
             parts.append(self.module.read(outputs, digits_per_strip))  # type: ignore[operator]
         return Readings.concatenate(parts)
 
-    def check_width(self, width: int) -> None:
-        """Finds out on a black strip whether the model takes strips so many columns wide.
+    def check_width(self, width: int, digits_per_strip: int | None = None) -> None:
+        """Finds out on a black strip whether the model takes such strips, with so many digits.
 
         Raises:
             DataError: It does not.
         """
-        self.read(np.zeros((1, ROWS, width), np.uint8))
+        self.read(np.zeros((1, ROWS, width), np.uint8), digits_per_strip)
 
 
 def load_model(path: Path | str, device: str = "auto", precision: str = "auto") -> LoadedModel:

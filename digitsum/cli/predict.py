@@ -68,7 +68,7 @@ def predict(
     known = Known(0, 0)
     for file in files:
         with prefixed(str(file.path)):
-            loaded.check_width(file.shape[2])
+            loaded.check_width(file.shape[2], count)
     with writers.open_writer(kind, out, loaded.name, loaded.arch) as write:
         for file in files:
             for start, strips in slices(file):
