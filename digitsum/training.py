@@ -194,7 +194,8 @@ class _Run:
         due = len(done) == math.ceil(self.recipe.epochs / 4) and self.recipe.epochs >= SHORT
         if not due or self.attempt > self.recipe.restarts:
             return len(done) + 1
-        threshold = 200 * float(np.bincount(self.data.sums).max() / len(self.data))
+        commonest = np.unique(self.data.sums, return_counts=True)[1].max()
+        threshold = 200 * float(commonest / len(self.data))
         exact = max(record.val_exact_accuracy for record in done)
         if exact > threshold:
             return len(done) + 1

@@ -81,10 +81,11 @@ class Reader(nn.Module):
         weights: str = "none",
     ) -> None:
         super().__init__()
-        if digits_per_strip is not None and not 1 <= digits_per_strip <= width:
+        columns = -(-width // STRIDE)
+        if digits_per_strip is not None and not 1 <= digits_per_strip <= columns:
             raise RecipeError(
                 f"digits_per_strip: {digits_per_strip} is not allowed: it must be a whole number "
-                f"in 1..{width}, the columns of a strip, or null"
+                f"in 1..{columns}, the columns that the reader sees in a strip, or null"
             )
         if not 0 <= guide <= 1:
             raise RecipeError(f"guide: {guide} is not allowed: it must be in 0..1")
@@ -129,7 +130,15 @@ class Reader(nn.Module):
         """Mean -log P(count, sum) of log-probabilities (B, T, 11) against sums (B,), in nats.
 
         During the first `guide` of the run a smooth L1 on expected sum and count is added.
+
+        Raises:
+            DataError: A sum is out of reach of as many columns.
         """
+        if self.digits_per_strip is None and sums.max() > (top := 9 * outputs.shape[1]):
+            raise DataError(
+                f"a label is {int(sums.max())}, but the {outputs.shape[1]} columns of a strip add "
+                f"up to {top} at most: correct the labels"
+            )
         loss = -log_likelihood(outputs, sums, self.digits_per_strip).mean()
         if progress < self.guide:
             loss = loss + (1 - progress / self.guide) * self._guidance(outputs, sums)
