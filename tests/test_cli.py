@@ -215,8 +215,6 @@ BAD = [
     ("train --arch reader --weights a.pt --data strips --out n.pt", None, 1, "do not fit a reader"),
     ("train --arch reader --set digits_per_strip=0 --data strips --out n.pt", None, 2, "in 1..11"),
     ("train --arch reader --set restarts=-1 --data strips --out n.pt", None, 2, "restarts: -1"),
-    (TRAIN9.replace("cnn", "reader") + " --set digits_per_strip=null",
-     _data(sums=SUMS + 1000), 1, "but the 11 columns of a strip add"),
     ("eval reader", None, 1, "give --data"),
     ("train --resume a.pt", None, 2, "goes on from its ….last.pt"),
     ("train --resume gone.last.pt", None, 1, "gone.last.pt does not exist"),

@@ -88,6 +88,11 @@ def test_guidance_fades_out_and_validation_is_the_likelihood_alone() -> None:
     assert losses[0] - losses[2] == pytest.approx(2 * (losses[1] - losses[2]), rel=1e-4)
 
 
+def test_a_sum_that_no_columns_reach_is_named() -> None:
+    with pytest.raises(DataError, match=r"a label is 100, but the 11 columns .* 99 at most"):
+        Reader(42, None).loss(torch.zeros(2, 11, 11).log_softmax(-1), torch.tensor([9, 100]), 1.0)
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("digits_per_strip", 0), ("digits_per_strip", 99), ("guide", 2.0)]
 )
