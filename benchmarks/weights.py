@@ -49,7 +49,7 @@ RESULTS = Path(__file__).parent / "results" / "weights.json"
 def make(
     start: Annotated[str, typer.Argument(help="A reader's checkpoint to start from, or none.")],
     mnist_root: options.MnistRoot = None,
-    epochs: int = 8,
+    epochs: int = 7,
     lr: float = 0.001,
     precision: options.Precision = "auto",
     run: Annotated[Path, typer.Option(help="Checkpoint of this run.")] = Path("weights.pt"),
