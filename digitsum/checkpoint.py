@@ -25,7 +25,7 @@ SHIPPED = ("reader",)  # names of the weights that come with the package
 
 @dataclass(kw_only=True)
 class Checkpoint:
-    """What a checkpoint holds. The last four are there in a `.last.pt`, to go on from."""
+    """What a checkpoint holds. The last five are there in a `.last.pt`, to go on from."""
 
     format: int = FORMAT
     arch: str
@@ -40,6 +40,7 @@ class Checkpoint:
     schedule: dict[str, Any] = field(default_factory=dict)
     random: dict[str, Tensor] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)  # epoch, val_loss
+    unaveraged: dict[str, Tensor] = field(default_factory=dict)  # if `weights` are an average
 
     @property
     def resumable(self) -> bool:
@@ -56,7 +57,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     """
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     if not checkpoint.resumable:
-        for key in ("optimizer", "schedule", "random", "best"):
+        for key in _TO_GO_ON:
             del content[key]
     _check_plain(content)
     try:
@@ -122,7 +123,7 @@ def _checked(content: Any, path: Path) -> Checkpoint:
         )
     for key, kind in _KINDS.items():
         holder, _, inner = key.partition(".")
-        value = content.get(holder) if holder in content else _OPTIONAL.get(holder)
+        value = content.get(holder, {} if holder in _TO_GO_ON else None)
         if inner and isinstance(value, dict):
             value = value.get(inner)
         if not isinstance(value, kind):
@@ -160,8 +161,9 @@ _KINDS: dict[str, type] = {
     "schedule": dict,
     "random": dict,
     "best": dict,
+    "unaveraged": dict,
 }
-_OPTIONAL: dict[str, dict[str, Any]] = {"optimizer": {}, "schedule": {}, "random": {}, "best": {}}
+_TO_GO_ON = ("optimizer", "schedule", "random", "best", "unaveraged")
 
 
 def _is_dense(value: object) -> bool:

@@ -49,6 +49,23 @@ class Compute:
         """Moves a model here, its convolutions in channels-last order (faster in bf16)."""
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
+    def random_state(self) -> dict[str, Tensor]:
+        """State of the generators that order, dropout and augmentation draw from."""
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        elif self.device.type == "mps":
+            state["mps"] = torch.mps.get_rng_state()
+        return state
+
+    def set_random_state(self, state: dict[str, Tensor]) -> None:
+        """Sets these generators; those of a device that is not this one stay as they are."""
+        torch.set_rng_state(state["cpu"])
+        if self.device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+        elif self.device.type == "mps" and "mps" in state:
+            torch.mps.set_rng_state(state["mps"])
+
     def strips(self, pixels: Tensor) -> Tensor:
         """uint8 (B, H, W) -> float32 (B, 1, H, W) in 0..1: the one place that normalises."""
         return pixels.to(self.device, non_blocking=True).unsqueeze(1).float() / 255

@@ -41,6 +41,8 @@ class Recipe:
     seed: int = 0  # initialisation, order, dropout, augmentation
     split_seed: int = 0  # which strips are validation
     limit: int | None = None  # training strips at most; None: all
+    warp: float = 0.0  # pixels by which training strips are bent at random; 0: not at all
+    ema_decay: float = 0.0  # of the average over steps whose weights are kept; 0: no average
     restarts: int = 0  # fresh starts at most, where a run has learnt nothing in its first quarter
     device: str = "auto"
     precision: str = "auto"
@@ -90,7 +92,16 @@ class Recipe:
         return cls(**own, options=merged)
 
 
-_OPTIONAL = ("seed", "split_seed", "limit", "restarts", "device", "precision")
+_OPTIONAL = (
+    "seed",
+    "split_seed",
+    "limit",
+    "warp",
+    "ema_decay",
+    "restarts",
+    "device",
+    "precision",
+)
 
 _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "epochs": ("a whole number from 1 up", lambda v: v >= 1),
@@ -102,6 +113,8 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seed": ("a whole number in 0..4294967295", lambda v: 0 <= v < 2**32),
     "split_seed": ("a whole number in 0..4294967295", lambda v: 0 <= v < 2**32),
     "limit": ("a whole number from 1 up, or null", lambda v: v is None or v >= 1),
+    "warp": ("a number of pixels in 0..10", lambda v: 0 <= v <= 10),
+    "ema_decay": ("a number from 0 up and below 1", lambda v: 0 <= v < 1),
     "restarts": ("a whole number from 0 up", lambda v: v >= 0),
     "precision": ("auto, fp32 or bf16", lambda v: v in ("auto", "fp32", "bf16")),
 }

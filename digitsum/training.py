@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,16 @@ from torch import Tensor, nn
 
 from digitsum import __version__
 from digitsum import checkpoint as checkpoints
+from digitsum.augmentation import warp
 from digitsum.checkpoint import Checkpoint
 from digitsum.compute import Compute
-from digitsum.datasets.arrays import StripSet, strip_hashes
-from digitsum.datasets.split import split_rows
-from digitsum.errors import CheckpointError, DataError, TrainingError, UsageError
+from digitsum.datasets.arrays import StripSet
+from digitsum.datasets.training_set import TrainingSet, check_sums
+from digitsum.errors import CheckpointError, TrainingError, UsageError
 from digitsum.inference import BATCH
 from digitsum.metrics import Metrics, score
 from digitsum.models import create, restore
-from digitsum.optimizers import make_optimizer, make_schedule
+from digitsum.optimizers import make_average, make_optimizer, make_schedule
 from digitsum.outputs import last_path
 from digitsum.progress import (
     ESTIMATE_AFTER,
@@ -86,17 +86,6 @@ def resume(stopped: StoppedRun, data: StripSet, report: Report) -> Result:
     return run.train()
 
 
-def batches(order: Tensor, size: int) -> Iterator[Tensor]:
-    """Rows in batches; a last one of a single row joins the one before it.
-
-    Batch norm cannot estimate a variance from one strip.
-    """
-    parts = list(torch.split(order, size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    yield from parts
-
-
 class _Run:
     """Recipe, data, model, optimizer, and what has happened so far."""
 
@@ -106,50 +95,49 @@ class _Run:
         self.compute = Compute.resolve(recipe.device, recipe.precision)
         device = self.compute.device
         self.recipe = replace(recipe, device=str(device), precision=self.compute.precision)
-        self.data, self.path, self.report = data, path, report
-        split = split_rows(len(data), recipe.split_seed, recipe.limit)
-        self.train_rows, self.val_rows = split.train, split.val
-        self.pixels = torch.from_numpy(data.images()).to(device)  # (N, H, W) uint8, once
-        self.sums = torch.from_numpy(data.sums).float().to(device)
-        self.hashes = {  # by which strips that the run knows are told apart later
-            name: torch.from_numpy(
-                np.unique(np.concatenate([strip_hashes(c) for c in data.chunks(np.sort(rows))]))
-            )
-            for name, rows in (("trained_on", split.train), ("selected_on", split.val))
-        }
-        self.steps = sum(1 for _ in batches(torch.from_numpy(split.train), recipe.batch_size))
+        self.strips = TrainingSet(data, recipe, device)
+        self.path, self.report = path, report
+        self.steps = self.strips.steps(recipe.batch_size)
         torch.manual_seed(recipe.seed)
         self._start(pretrained)
-        _check_sums(data, recipe)
+        check_sums(data, recipe)
         self.history: list[EpochRecord] = []
         self.attempt = self.epoch = 1  # under way
         self.estimated = False
 
     def _start(self, pretrained: bool) -> None:
         """A fresh model, its optimizer and schedule; nothing is best yet."""
-        model = create(self.recipe.arch, self.data.width, self.recipe.options, pretrained)
+        model = create(self.recipe.arch, self.strips.data.width, self.recipe.options, pretrained)
         self.model = self.compute.place(model)
         self.optimizer = make_optimizer(self.recipe, self.model)
         self.schedule = make_schedule(self.recipe, self.optimizer, self.steps)
+        self.average = make_average(self.recipe, self.model)
         self.best: dict[str, Any] = {}  # epoch and val_loss
+
+    @property
+    def judged(self) -> nn.Module:
+        """The model that is scored and stored: the average, where there is one."""
+        return self.model if self.average is None else self.average.module
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Takes over all that a stopped run had come to."""
-        if self.data.fingerprint != checkpoint.data["fingerprint"]:
+        if self.strips.data.fingerprint != checkpoint.data["fingerprint"]:
             raise UsageError(
                 "these are not the strips that the run began with (their fingerprints differ): "
                 "give the same --data, unchanged, or leave it out"
             )
         try:
-            self.train_rows = checkpoint.split["train"].numpy().astype(np.int64)
-            self.val_rows = checkpoint.split["val"].numpy().astype(np.int64)
-            self.model.load_state_dict(checkpoint.weights)
+            self.strips.restore(checkpoint.split)
+            self.judged.load_state_dict(checkpoint.weights)
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self.schedule.load_state_dict(checkpoint.schedule)
             self.history = [EpochRecord(**record) for record in checkpoint.history]
             self.attempt = self.history[-1].attempt
+            if self.average is not None:
+                self.model.load_state_dict(checkpoint.unaveraged)
+                self.average.n_averaged.fill_(self.history[-1].epoch * self.steps)
             self.best = {key: checkpoint.best[key] for key in ("epoch", "val_loss")}
-            _set_random_state(checkpoint.random, self.compute.device)
+            self.compute.set_random_state(checkpoint.random)
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"the state in {last_path(self.path)} does not fit its run ({error}): it is "
@@ -159,14 +147,14 @@ class _Run:
     def train(self) -> Result:
         """Trains from the next epoch to the last, writing both checkpoints as it goes."""
         parameters = sum(p.numel() for p in self.model.parameters())
-        strips = len(self.train_rows), len(self.val_rows)
+        strips = len(self.strips.train), len(self.strips.val)
         self.report(Start(self.recipe.arch, parameters, *strips, str(self.compute)))
         while (epoch := self._next_epoch()) <= self.recipe.epochs:
             self.epoch = epoch
-            clock = Clock(self.steps, len(self.val_rows))
+            clock = Clock(self.steps, len(self.strips.val))
             train_loss = self._train_epoch(epoch, clock)
             speed = clock.strips_per_second
-            val_loss, val = self._evaluate(self.model, self.val_rows)
+            val_loss, val = self._evaluate(self.judged, self.strips.val)
             record = EpochRecord(
                 epoch=epoch,
                 train_loss=train_loss,
@@ -194,8 +182,7 @@ class _Run:
         due = len(done) == math.ceil(self.recipe.epochs / 4) and self.recipe.epochs >= SHORT
         if not due or self.attempt > self.recipe.restarts:
             return len(done) + 1
-        commonest = np.unique(self.data.sums, return_counts=True)[1].max()
-        threshold = 200 * float(commonest / len(self.data))
+        threshold = 200 * self.strips.most_common_share()
         exact = max(record.val_exact_accuracy for record in done)
         if exact > threshold:
             return len(done) + 1
@@ -208,9 +195,8 @@ class _Run:
     def _train_epoch(self, epoch: int, clock: Clock) -> float:
         """One pass over the training part; gives its mean loss."""
         self.model.train()
-        order = torch.from_numpy(self.train_rows)[torch.randperm(len(self.train_rows))]
         total, seen = torch.zeros((), device=self.compute.device), 0
-        for batch in batches(order.to(self.compute.device), self.recipe.batch_size):
+        for batch in self.strips.shuffled(self.recipe.batch_size):
             done = (epoch - 1 + clock.step / self.steps) / self.recipe.epochs
             total += self._step(batch, progress=done) * len(batch)
             seen += len(batch)
@@ -222,13 +208,18 @@ class _Run:
 
     def _step(self, batch: Tensor, progress: float) -> Tensor:
         """One step on the strips of these rows; gives the loss before it."""
+        strips = self.compute.strips(self.strips.pixels[batch])
+        if self.recipe.warp:
+            strips = warp(strips, self.recipe.warp)
         with self.compute.autocast():
-            outputs = self.model(self.compute.strips(self.pixels[batch]))
-            loss: Tensor = self.model.loss(outputs, self.sums[batch], progress)  # type: ignore[operator]
+            outputs = self.model(strips)
+            loss: Tensor = self.model.loss(outputs, self.strips.sums[batch], progress)  # type: ignore[operator]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         return loss.detach()
 
     @torch.inference_mode()
@@ -238,22 +229,24 @@ class _Run:
         total, parts = 0.0, []
         for batch in torch.split(torch.from_numpy(rows).to(self.compute.device), BATCH):
             with self.compute.autocast():
-                outputs = model(self.compute.strips(self.pixels[batch]))
-                loss = model.loss(outputs, self.sums[batch], 1.0)  # type: ignore[operator]
+                outputs = model(self.compute.strips(self.strips.pixels[batch]))
+                loss = model.loss(outputs, self.strips.sums[batch], 1.0)  # type: ignore[operator]
             self._check_finite(float(loss), self.epoch, "validation")
             total += float(loss) * len(batch)
             parts.append(model.read(outputs, self.recipe.digits_per_strip))  # type: ignore[operator]
         readings = Readings.concatenate(parts)
-        return total / len(rows), score(readings.value, readings.sum, self.data.sums[rows])
+        return total / len(rows), score(readings.value, readings.sum, self.strips.data.sums[rows])
 
     def _tell(self, epoch: int, clock: Clock, loss: float) -> None:
         """Reports progress, and the estimate when its time has come."""
         epochs, speed = self.recipe.epochs, clock.strips_per_second
         seconds = (
-            self.history[-1].seconds if self.history else clock.epoch_seconds(len(self.train_rows))
+            self.history[-1].seconds
+            if self.history
+            else clock.epoch_seconds(len(self.strips.train))
         )
         left = (epochs - epoch + 1 - clock.step / self.steps) * seconds
-        left += clock.scoring_seconds(2 * (len(self.train_rows) + len(self.val_rows)))
+        left += clock.scoring_seconds(2 * (len(self.strips.train) + len(self.strips.val)))
         told = sum(record.seconds for record in self.history) + clock.steady_seconds
         if not self.estimated and told >= ESTIMATE_AFTER:
             self.estimated = True
@@ -277,24 +270,24 @@ class _Run:
             checkpoints.save(checkpoint, self.path)
         checkpoint.optimizer = self.optimizer.state_dict()
         checkpoint.schedule = self.schedule.state_dict()
-        checkpoint.random = _random_state(self.compute.device)
+        checkpoint.random = self.compute.random_state()
         checkpoint.best = self.best
+        if self.average is not None:
+            checkpoint.unaveraged = _on_cpu(self.model)
         checkpoints.save(checkpoint, last_path(self.path))
 
     def _finish(self) -> Result:
         """Scores the best and the last weights on both parts and stores what came out."""
-        self.report(Scoring(len(self.train_rows) + len(self.val_rows)))
+        self.report(Scoring(len(self.strips.train) + len(self.strips.val)))
         scores: dict[int, Scores] = {}
         for path in (self.path, last_path(self.path)):
             checkpoint = checkpoints.load(path)
             epoch = checkpoint.metrics["epoch"]
             if epoch not in scores:  # the last epoch may be the best
-                model = self.compute.place(
-                    restore(
-                        self.recipe.arch, self.data.width, self.recipe.options, checkpoint.weights
-                    )
-                )
-                rows = (self.train_rows, self.val_rows)
+                width, options = self.strips.data.width, self.recipe.options
+                module = restore(self.recipe.arch, width, options, checkpoint.weights)
+                model = self.compute.place(module)
+                rows = (self.strips.train, self.strips.val)
                 scores[epoch] = Scores(epoch, *(self._evaluate(model, part)[1] for part in rows))
             checkpoint.history = [asdict(record) for record in self.history]
             checkpoint.metrics |= {
@@ -310,19 +303,9 @@ class _Run:
         return Checkpoint(
             arch=self.recipe.arch,
             recipe=self.recipe.to_dict(),
-            weights={name: tensor.cpu() for name, tensor in self.model.state_dict().items()},
-            data={
-                "name": self.data.name,
-                "count": len(self.data),
-                "width": self.data.width,
-                "fingerprint": self.data.fingerprint,
-            },
-            split={
-                "seed": self.recipe.split_seed,
-                "train": torch.from_numpy(self.train_rows.astype(np.int32)),
-                "val": torch.from_numpy(self.val_rows.astype(np.int32)),
-                **self.hashes,
-            },
+            weights=_on_cpu(self.judged),
+            data=self.strips.source(),
+            split=self.strips.split(),
             history=[asdict(record) for record in self.history],
             metrics=metrics,
             versions={
@@ -334,29 +317,5 @@ class _Run:
         )
 
 
-def _check_sums(data: StripSet, recipe: Recipe) -> None:
-    """Refuses sums that the known number of digits cannot reach."""
-    digits = recipe.digits_per_strip
-    if digits is not None and data.sums.max() > 9 * digits:
-        raise DataError(
-            f"a label is {data.sums.max()}, but {digits} digits add up to {9 * digits} at most: "
-            "correct the labels, or --set digits_per_strip"
-        )
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    """The generators that order, dropout and augmentation draw from."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        state["mps"] = torch.mps.get_rng_state()
-    return state
-
-
-def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
-    elif device.type == "mps" and "mps" in state:
-        torch.mps.set_rng_state(state["mps"])
+def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}

@@ -15,9 +15,11 @@ from digitsum import evaluation, training
 from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import compose
+from digitsum.datasets.training_set import batches, check_sums
 from digitsum.errors import CheckpointError, DataError, TrainingError, UsageError
 from digitsum.evaluation import Known
 from digitsum.inference import load_model
+from digitsum.optimizers import make_average
 from digitsum.outputs import last_path
 from digitsum.progress import EpochRecord, Estimate, Progress, Scoring, Start
 from digitsum.recipe import Recipe, gather
@@ -50,7 +52,7 @@ def stop_after(epoch: int):
     [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 2]), (2, 8, [2])],
 )
 def test_a_last_batch_of_one_joins_the_one_before(count: int, size: int, sizes: list[int]) -> None:
-    parts = list(training.batches(torch.arange(count), size))
+    parts = list(batches(torch.arange(count), size))
     assert [len(part) for part in parts] == sizes
     assert torch.equal(torch.cat(parts), torch.arange(count))
 
@@ -89,17 +91,22 @@ def test_the_best_checkpoint_is_of_the_lowest_validation_loss(strips: StripSet) 
     ]
 
 
-def test_what_a_checkpoint_reports_is_what_evaluation_measures(strips: StripSet) -> None:
-    result = training.train(recipe(), strips, PATH)
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_what_a_checkpoint_reports_is_what_evaluation_measures(
+    strips: StripSet, decay: float
+) -> None:
+    result = training.train(recipe(ema_decay=decay), strips, PATH)
     measured = evaluation.evaluate(load_model(PATH, "cpu"), strips).splits
     assert measured["val"].exact_accuracy == result.best.val.exact_accuracy
     assert measured["train"].mse == pytest.approx(result.best.train.mse, rel=1e-2)
     assert checkpoints.load(PATH).metrics["val"] == result.best.val.to_dict()
 
 
-@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
-def test_resumed_equals_undisturbed_bit_for_bit(strips: StripSet, schedule: str) -> None:
-    keys = {"epochs": 4, "schedule": schedule}
+@pytest.mark.parametrize(
+    "keys", [{}, {"schedule": "one_cycle"}, {"warp": 1.0}, {"ema_decay": 0.99}]
+)
+def test_resumed_equals_undisturbed_bit_for_bit(strips: StripSet, keys: dict[str, object]) -> None:
+    keys = {"epochs": 4, **keys}
     whole = training.train(recipe(**keys), strips, Path("whole.pt"))
     with pytest.raises(Stop):
         training.train(recipe(**keys), strips, PATH, stop_after(2))
@@ -116,8 +123,35 @@ def test_resumed_equals_undisturbed_bit_for_bit(strips: StripSet, schedule: str)
     for a, b in (("whole.pt", "cnn.pt"), ("whole.last.pt", "cnn.last.pt")):
         left, right = checkpoints.load(Path(a)), checkpoints.load(Path(b))
         assert all(torch.equal(left.weights[k], right.weights[k]) for k in left.weights)
+        assert left.unaveraged.keys() == right.unaveraged.keys()
+        assert all(torch.equal(left.unaveraged[k], right.unaveraged[k]) for k in left.unaveraged)
         assert left.metrics == right.metrics
     assert StoppedRun.open(last_path(PATH), {}, None).finished
+
+
+def test_an_average_follows_the_weights_and_forgets_the_first_ones() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
+    average = make_average(recipe(ema_decay=0.3), model)
+    assert average is not None
+    expected = None
+    for step in range(6):
+        with torch.no_grad():
+            model[0].weight.fill_(step)
+        model[1].num_batches_tracked.fill_(step)
+        average.update_parameters(model)
+        decay = min(0.3, (1 + step) / (10 + step))
+        expected = step if expected is None else decay * expected + (1 - decay) * step
+        assert average.module[0].weight.item() == pytest.approx(expected)
+        assert average.module[1].num_batches_tracked.item() == step
+    assert make_average(recipe(), model) is None
+
+
+def test_averaged_weights_are_what_a_checkpoint_holds(strips: StripSet) -> None:
+    training.train(recipe(ema_decay=0.9), strips, PATH)
+    best, last = checkpoints.load(PATH), checkpoints.load(last_path(PATH))
+    assert last.unaveraged.keys() == last.weights.keys()
+    assert not torch.equal(last.unaveraged["head.0.weight"], last.weights["head.0.weight"])
+    assert not best.unaveraged
 
 
 def test_a_run_goes_on_as_it_began_or_not_at_all(strips: StripSet) -> None:
@@ -198,7 +232,7 @@ def test_strips_are_never_copied_while_training(strips: StripSet, monkeypatch) -
     step = training._Run._step
 
     def spy(run, batch, progress):
-        held.append(np.shares_memory(run.pixels.numpy(), strips.parts[0]))
+        held.append(np.shares_memory(run.strips.pixels.numpy(), strips.parts[0]))
         return step(run, batch, progress)
 
     monkeypatch.setattr(training._Run, "_step", spy)
@@ -209,7 +243,7 @@ def test_strips_are_never_copied_while_training(strips: StripSet, monkeypatch) -
 
 def test_sums_that_the_known_digits_cannot_reach_are_refused(strips: StripSet) -> None:
     with pytest.raises(DataError, match="but 1 digits add up to 9 at most"):
-        training._check_sums(strips, replace(recipe(), options={"digits_per_strip": 1}))
+        check_sums(strips, replace(recipe(), options={"digits_per_strip": 1}))
 
 
 def test_the_resolved_device_and_precision_are_kept(strips: StripSet) -> None:

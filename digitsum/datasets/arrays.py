@@ -8,6 +8,7 @@ and non-negative, of any numeric type. Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import warnings
@@ -213,7 +214,8 @@ def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str]) -> StripSet:
                 f"{images} is {file.shape[2]} columns wide and {files[0].path} "
                 f"{files[0].shape[2]}: strips of one set need one width"
             )
-    return StripSet(name, files, np.concatenate(sums), lambda: _truth_beside(pairs, sums))
+    truth = functools.cache(lambda: _truth_beside(pairs, sums))  # read when asked for, once
+    return StripSet(name, files, np.concatenate(sums), truth)
 
 
 def join_digits(parts: Sequence[NDArray[np.int8] | None]) -> NDArray[np.int8] | None:

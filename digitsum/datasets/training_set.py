@@ -1,0 +1,111 @@
+"""The strips of one training run, in memory once, and which of them train and which validate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from digitsum.datasets.arrays import StripSet, strip_hashes
+from digitsum.datasets.split import split_rows
+from digitsum.errors import DataError
+from digitsum.recipe import Recipe
+
+
+class TrainingSet:
+    """Strips and sums on the device that trains, and the rows of both parts.
+
+    Args:
+        data: The strips; on the CPU they are not copied.
+        recipe: How they are split, and how many train at most.
+        device: Where they go.
+
+    Attributes:
+        pixels: (N, 40, W) uint8.
+        sums: (N,) float32.
+        train: Row numbers of the training part, int64.
+        val: Row numbers of the validation part, int64.
+
+    Raises:
+        DataError: They are too few.
+    """
+
+    def __init__(self, data: StripSet, recipe: Recipe, device: torch.device) -> None:
+        split = split_rows(len(data), recipe.split_seed, recipe.limit)
+        self.data, self.seed, self.device = data, recipe.split_seed, device
+        self.train, self.val = split.train, split.val
+        self.pixels = torch.from_numpy(data.images()).to(device)
+        self.sums = torch.from_numpy(data.sums).float().to(device)
+        self.trained_on, self.selected_on = (self._hashes(part) for part in (self.train, self.val))
+
+    def _hashes(self, rows: NDArray[np.int64]) -> Tensor:
+        """By these, strips that the run knows are told from others later."""
+        hashes = [strip_hashes(chunk) for chunk in self.data.chunks(np.sort(rows))]
+        return torch.from_numpy(np.unique(np.concatenate(hashes)))
+
+    def steps(self, size: int) -> int:
+        """Batches in an epoch."""
+        return sum(1 for _ in batches(torch.from_numpy(self.train), size))
+
+    def shuffled(self, size: int) -> Iterator[Tensor]:
+        """Training rows in batches, in a new random order; row numbers on the device."""
+        order = torch.from_numpy(self.train)[torch.randperm(len(self.train))]
+        return batches(order.to(self.device), size)
+
+    def most_common_share(self) -> float:
+        """Share of the strips whose sum is the commonest one."""
+        counts = np.unique(self.data.sums, return_counts=True)[1]
+        return float(counts.max() / len(self.data))
+
+    def restore(self, split: dict[str, Any]) -> None:
+        """Takes over the parts that a checkpoint holds."""
+        self.train = split["train"].numpy().astype(np.int64)
+        self.val = split["val"].numpy().astype(np.int64)
+
+    def source(self) -> dict[str, Any]:
+        """What a checkpoint says of the strips."""
+        return {
+            "name": self.data.name,
+            "count": len(self.data),
+            "width": self.data.width,
+            "fingerprint": self.data.fingerprint,
+        }
+
+    def split(self) -> dict[str, Any]:
+        """What a checkpoint says of the two parts."""
+        return {
+            "seed": self.seed,
+            "train": torch.from_numpy(self.train.astype(np.int32)),
+            "val": torch.from_numpy(self.val.astype(np.int32)),
+            "trained_on": self.trained_on,
+            "selected_on": self.selected_on,
+        }
+
+
+def batches(rows: Tensor, size: int) -> Iterator[Tensor]:
+    """Rows in batches; a last one of a single row joins the one before it.
+
+    Batch norm cannot estimate a variance from one strip.
+    """
+    parts = list(torch.split(rows, size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    yield from parts
+
+
+def check_sums(data: StripSet, recipe: Recipe) -> None:
+    """Refuses sums that the known number of digits cannot reach.
+
+    Raises:
+        DataError: There is one.
+    """
+    digits = recipe.digits_per_strip
+    if digits is not None and data.sums.max() > 9 * digits:
+        raise DataError(
+            f"a label is {data.sums.max()}, but {digits} digits add up to {9 * digits} at most: "
+            "correct the labels, or --set digits_per_strip"
+        )
