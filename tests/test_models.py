@@ -287,3 +287,23 @@ def test_cuda_is_refused_where_there_is_none(device: str) -> None:
 def test_an_unknown_precision_lists_those_there_are() -> None:
     with pytest.raises(UsageError, match="--precision fp16: choose from auto, fp32, bf16"):
         Compute.resolve("cpu", "fp16")
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.cpu, "get_capabilities"), reason="this torch does not tell the processor"
+)
+@pytest.mark.parametrize(
+    ("processor", "precision"),
+    [
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, "bf16"),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, "fp32"),
+        ({"cpu_name": "AMD Zen4", "avx512_bf16": True}, "bf16"),
+        ({"cpu_name": "Intel Core", "avx2": True}, "fp32"),
+        ({}, "fp32"),
+    ],
+)
+def test_auto_takes_bf16_where_it_is_faster(
+    processor: dict[str, object], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
+    assert Compute.resolve("cpu").precision == precision
