@@ -38,7 +38,7 @@ class Checkpoint:
     versions: dict[str, str]
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
-    random: dict[str, Tensor] = field(default_factory=dict)
+    random: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # by process
     best: dict[str, Any] = field(default_factory=dict)  # epoch, val_loss
     unaveraged: dict[str, Tensor] = field(default_factory=dict)  # if `weights` are an average
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import platform
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from digitsum.checkpoint import Checkpoint
 from digitsum.compute import Compute
 from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.training_set import TrainingSet, check_sums
+from digitsum.distributed import World
 from digitsum.errors import CheckpointError, TrainingError, UsageError
 from digitsum.inference import BATCH
 from digitsum.metrics import Metrics, score
@@ -92,13 +94,16 @@ class _Run:
     def __init__(
         self, recipe: Recipe, data: StripSet, path: Path, report: Report, pretrained: bool = True
     ) -> None:
-        self.compute = Compute.resolve(recipe.device, recipe.precision)
+        self.world = World.of_environment()
+        self.compute = Compute.resolve(self.world.device(recipe.device), recipe.precision)
         device = self.compute.device
+        self.world.join(device)
         self.recipe = replace(recipe, device=str(device), precision=self.compute.precision)
-        self.strips = TrainingSet(data, recipe, device)
-        self.path, self.report = path, report
-        self.steps = self.strips.steps(recipe.batch_size)
-        torch.manual_seed(recipe.seed)
+        self.strips = TrainingSet(data, recipe, device, self.world)
+        self.path = path
+        self.report = report if self.world.leads else lambda event: None
+        self.steps = self.strips.steps()
+        torch.manual_seed(recipe.seed + self.world.rank)  # each draws its own dropout
         self._start(pretrained)
         check_sums(data, recipe)
         self.history: list[EpochRecord] = []
@@ -109,6 +114,7 @@ class _Run:
         """A fresh model, its optimizer and schedule; nothing is best yet."""
         model = create(self.recipe.arch, self.strips.data.width, self.recipe.options, pretrained)
         self.model = self.compute.place(model)
+        self.parallel = self.world.parallel(self.model)
         self.optimizer = make_optimizer(self.recipe, self.model)
         self.schedule = make_schedule(self.recipe, self.optimizer, self.steps)
         self.average = make_average(self.recipe, self.model)
@@ -126,6 +132,11 @@ class _Run:
                 "these are not the strips that the run began with (their fingerprints differ): "
                 "give the same --data, unchanged, or leave it out"
             )
+        if len(checkpoint.random) != self.world.size:
+            raise UsageError(
+                f"the run was of {len(checkpoint.random)} processes and this is of "
+                f"{self.world.size}: go on with as many as it began with"
+            )
         try:
             self.strips.restore(checkpoint.split)
             self.judged.load_state_dict(checkpoint.weights)
@@ -137,7 +148,7 @@ class _Run:
                 self.model.load_state_dict(checkpoint.unaveraged)
                 self.average.n_averaged.fill_(self.history[-1].epoch * self.steps)
             self.best = {key: checkpoint.best[key] for key in ("epoch", "val_loss")}
-            self.compute.set_random_state(checkpoint.random)
+            self.compute.set_random_state(checkpoint.random[self.world.rank])
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"the state in {last_path(self.path)} does not fit its run ({error}): it is "
@@ -148,7 +159,10 @@ class _Run:
         """Trains from the next epoch to the last, writing both checkpoints as it goes."""
         parameters = sum(p.numel() for p in self.model.parameters())
         strips = len(self.strips.train), len(self.strips.val)
-        self.report(Start(self.recipe.arch, parameters, *strips, str(self.compute)))
+        on = str(self.compute)
+        if self.world.size > 1:
+            on += f", in {self.world.size} processes"
+        self.report(Start(self.recipe.arch, parameters, *strips, on))
         while (epoch := self._next_epoch()) <= self.recipe.epochs:
             self.epoch = epoch
             clock = Clock(self.steps, len(self.strips.val))
@@ -196,7 +210,7 @@ class _Run:
         """One pass over the training part; gives its mean loss."""
         self.model.train()
         total, seen = torch.zeros((), device=self.compute.device), 0
-        for batch in self.strips.shuffled(self.recipe.batch_size):
+        for batch in self.strips.shuffled():
             done = (epoch - 1 + clock.step / self.steps) / self.recipe.epochs
             total += self._step(batch, progress=done) * len(batch)
             seen += len(batch)
@@ -204,16 +218,22 @@ class _Run:
                 mean = total.item() / seen
                 self._check_finite(mean, epoch, "training")
                 self._tell(epoch, clock, mean)
-        return mean
+        means = self.world.gather(mean)
+        return sum(means) / len(means)
 
     def _step(self, batch: Tensor, progress: float) -> Tensor:
-        """One step on the strips of these rows; gives the loss before it."""
-        strips = self.compute.strips(self.strips.pixels[batch])
+        """One step on the strips of these rows; gives the loss before it, of this process's share.
+
+        Gradients are means over processes, so each counts its loss by the strips in its share.
+        """
+        own = self.world.share(batch)
+        weight = len(own) * self.world.size / len(batch)
+        strips = self.compute.strips(self.strips.pixels[own])
         if self.recipe.warp:
             strips = warp(strips, self.recipe.warp)
         with self.compute.autocast():
-            outputs = self.model(strips)
-            loss: Tensor = self.model.loss(outputs, self.strips.sums[batch], progress)  # type: ignore[operator]
+            outputs = self.parallel(strips)
+            loss: Tensor = weight * self.model.loss(outputs, self.strips.sums[own], progress)  # type: ignore[operator]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -224,17 +244,21 @@ class _Run:
 
     @torch.inference_mode()
     def _evaluate(self, model: nn.Module, rows: np.ndarray) -> tuple[float, Metrics]:
-        """Loss and metrics of a model on these rows, in evaluation mode."""
+        """Loss and metrics of a model on these rows, in evaluation mode; each process a part."""
         model.eval()
         total, parts = 0.0, []
-        for batch in torch.split(torch.from_numpy(rows).to(self.compute.device), BATCH):
+        own = self.world.share(torch.from_numpy(rows))
+        for batch in torch.split(own.to(self.compute.device), BATCH):
             with self.compute.autocast():
                 outputs = model(self.compute.strips(self.strips.pixels[batch]))
                 loss = model.loss(outputs, self.strips.sums[batch], 1.0)  # type: ignore[operator]
             self._check_finite(float(loss), self.epoch, "validation")
             total += float(loss) * len(batch)
             parts.append(model.read(outputs, self.recipe.digits_per_strip))  # type: ignore[operator]
-        readings = Readings.concatenate(parts)
+        gathered = self.world.gather((total, own.numpy(), parts))
+        total = sum(total for total, _, _ in gathered)
+        rows = np.concatenate([own for _, own, _ in gathered])
+        readings = Readings.concatenate([part for _, _, parts in gathered for part in parts])
         return total / len(rows), score(readings.value, readings.sum, self.strips.data.sums[rows])
 
     def _tell(self, epoch: int, clock: Clock, loss: float) -> None:
@@ -267,21 +291,25 @@ class _Run:
         checkpoint = self._checkpoint({"epoch": record.epoch, "val": val.to_dict()})
         if record.best:
             self.best = {"epoch": record.epoch, "val_loss": record.val_loss}
-            checkpoints.save(checkpoint, self.path)
+            self._save(checkpoint, self.path)
         checkpoint.optimizer = self.optimizer.state_dict()
         checkpoint.schedule = self.schedule.state_dict()
-        checkpoint.random = self.compute.random_state()
+        checkpoint.random = dict(enumerate(self.world.gather(self.compute.random_state())))
         checkpoint.best = self.best
         if self.average is not None:
             checkpoint.unaveraged = _on_cpu(self.model)
-        checkpoints.save(checkpoint, last_path(self.path))
+        self._save(checkpoint, last_path(self.path))
+
+    def _save(self, checkpoint: Checkpoint, path: Path) -> None:
+        if self.world.leads:
+            checkpoints.save(checkpoint, path)
 
     def _finish(self) -> Result:
         """Scores the best and the last weights on both parts and stores what came out."""
         self.report(Scoring(len(self.strips.train) + len(self.strips.val)))
         scores: dict[int, Scores] = {}
         for path in (self.path, last_path(self.path)):
-            checkpoint = checkpoints.load(path)
+            checkpoint = self.world.from_leader(partial(checkpoints.load, path))
             epoch = checkpoint.metrics["epoch"]
             if epoch not in scores:  # the last epoch may be the best
                 width, options = self.strips.data.width, self.recipe.options
@@ -294,7 +322,7 @@ class _Run:
                 "train": scores[epoch].train.to_dict(),
                 "val": scores[epoch].val.to_dict(),
             }
-            checkpoints.save(checkpoint, path)
+            self._save(checkpoint, path)
         best, last = scores[self.best["epoch"]], scores[self.history[-1].epoch]
         return Result(best, last, self.history, self.path, last_path(self.path))
 

@@ -19,6 +19,7 @@ from digitsum.cli.eval import evaluate
 from digitsum.cli.predict import predict
 from digitsum.cli.synth import synth
 from digitsum.cli.train import train
+from digitsum.distributed import World, is_lost_peer
 from digitsum.errors import DigitsumError
 
 
@@ -32,14 +33,14 @@ class Boundary(TyperGroup):
         except DigitsumError as error:
             if os.environ.get("DIGITSUM_DEBUG") == "1":
                 raise
-            typer.echo(f"error: {error}", err=True)
+            _say(str(error))
             raise typer.Exit(error.exit_code) from error
         except (MemoryError, OSError, RuntimeError) as error:
             if isinstance(error, BrokenPipeError) or os.environ.get("DIGITSUM_DEBUG") == "1":
                 raise
             if not (line := _environment_failure(error)):
                 raise
-            typer.echo(f"error: {line}", err=True)
+            _say(line)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(130) from error
@@ -47,10 +48,18 @@ class Boundary(TyperGroup):
             raise typer.Exit(143) from error
 
 
+def _say(line: str) -> None:
+    """One line on stderr; of several processes it says which."""
+    world = World.of_environment()
+    typer.echo(f"error: {f'process {world.rank}: ' if world.size > 1 else ''}{line}", err=True)
+
+
 def _environment_failure(error: Exception) -> str | None:
     """One line for a failure of the machine rather than of digitsum; None for a bug."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory: lower --batch-size, or use fewer or narrower strips"
+    if World.of_environment().size > 1 and is_lost_peer(error):
+        return "another process of the run ended: see what it says"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the system'}: {error.strerror}"
     return None

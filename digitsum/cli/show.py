@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from digitsum.cli.signals import Terminated
+from digitsum.distributed import World
 from digitsum.outputs import last_path
 from digitsum.progress import Estimate, Event, Progress, Report, Restart, Result, Scoring, Start
 
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
     from digitsum.evaluation import Evaluation, Known
     from digitsum.metrics import Metrics
 
+# plain text: a path may hold [brackets]; of several processes only the first shows anything
+_PLAIN: dict[str, Any] = {
+    "highlight": False,
+    "markup": False,
+    "emoji": False,
+    "quiet": not World.of_environment().leads,
+}
 # off a terminal rich falls back to 80 columns and would fold the tables
-# plain text: a path may hold [brackets]
-stdout = Console(
-    width=None if Console().is_terminal else 120, highlight=False, markup=False, emoji=False
-)
-stderr = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+stdout = Console(width=None if Console().is_terminal else 120, **_PLAIN)
+stderr = Console(stderr=True, soft_wrap=True, **_PLAIN)
 
 METRICS = ("mse", "rmse", "mae", "exact %", "within 1 %")
 DIGITS = ("digits %", "all digits %")  # of models that tell them, on strips whose truth is known

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from digitsum.cli import options
+from digitsum.distributed import World
 from digitsum.outputs import check_checkpoint_paths
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def train(
     Without --data, on strips composed from scikit-learn's handwritten digits (builtin). Writes
     ARCH.pt, the weights of lowest validation loss, and ARCH.last.pt to go on from.
     Precedence: the architecture's recipe, then --recipe, then --set, then these flags.
+
+    Over several processes: torchrun --nproc-per-node N -m digitsum train …; each batch is shared.
     """
     from digitsum.recipe import gather
 
@@ -105,7 +108,8 @@ def _start(
 
     recipe = Recipe.from_dict(given)
     path = out or Path(f"{recipe.arch}.pt")
-    check_checkpoint_paths(path, overwrite)
+    if World.of_environment().leads:  # the others would find what it has just written
+        check_checkpoint_paths(path, overwrite)
 
     from digitsum import training
     from digitsum.cli.show import run_shown

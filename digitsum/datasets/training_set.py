@@ -12,7 +12,8 @@ from torch import Tensor
 
 from digitsum.datasets.arrays import StripSet, strip_hashes
 from digitsum.datasets.split import split_rows
-from digitsum.errors import DataError
+from digitsum.distributed import World
+from digitsum.errors import DataError, UsageError
 from digitsum.recipe import Recipe
 
 
@@ -23,6 +24,7 @@ class TrainingSet:
         data: The strips; on the CPU they are not copied.
         recipe: How they are split, and how many train at most.
         device: Where they go.
+        world: The processes that share each batch.
 
     Attributes:
         pixels: (N, 40, W) uint8.
@@ -32,12 +34,25 @@ class TrainingSet:
 
     Raises:
         DataError: They are too few.
+        UsageError: Batches are too small for so many processes.
     """
 
-    def __init__(self, data: StripSet, recipe: Recipe, device: torch.device) -> None:
+    def __init__(self, data: StripSet, recipe: Recipe, device: torch.device, world: World) -> None:
+        self.least = 2 * world.size  # batch norm cannot estimate a variance from one strip
+        if world.size > 1 and recipe.batch_size < self.least:
+            raise UsageError(
+                f"--batch-size {recipe.batch_size} is too small for {world.size} processes: give "
+                f"{self.least} or more, the batch is shared among them"
+            )
+        self.world, self.size = world, recipe.batch_size
         split = split_rows(len(data), recipe.split_seed, recipe.limit)
         self.data, self.seed, self.device = data, recipe.split_seed, device
         self.train, self.val = split.train, split.val
+        if world.size > 1 and len(self.train) < self.least:
+            raise DataError(
+                f"{len(self.train)} training strips are too few for {world.size} processes: give "
+                f"{self.least} or more"
+            )
         self.pixels = torch.from_numpy(data.images()).to(device)
         self.sums = torch.from_numpy(data.sums).float().to(device)
         self.trained_on, self.selected_on = (self._hashes(part) for part in (self.train, self.val))
@@ -47,14 +62,14 @@ class TrainingSet:
         hashes = [strip_hashes(chunk) for chunk in self.data.chunks(np.sort(rows))]
         return torch.from_numpy(np.unique(np.concatenate(hashes)))
 
-    def steps(self, size: int) -> int:
+    def steps(self) -> int:
         """Batches in an epoch."""
-        return sum(1 for _ in batches(torch.from_numpy(self.train), size))
+        return sum(1 for _ in batches(torch.from_numpy(self.train), self.size, self.least))
 
-    def shuffled(self, size: int) -> Iterator[Tensor]:
-        """Training rows in batches, in a new random order; row numbers on the device."""
+    def shuffled(self) -> Iterator[Tensor]:
+        """Training rows in batches, in a new random order, the same in all processes."""
         order = torch.from_numpy(self.train)[torch.randperm(len(self.train))]
-        return batches(order.to(self.device), size)
+        return batches(self.world.leader_tensor(order.to(self.device)), self.size, self.least)
 
     def most_common_share(self) -> float:
         """Share of the strips whose sum is the commonest one."""
@@ -86,13 +101,10 @@ class TrainingSet:
         }
 
 
-def batches(rows: Tensor, size: int) -> Iterator[Tensor]:
-    """Rows in batches; a last one of a single row joins the one before it.
-
-    Batch norm cannot estimate a variance from one strip.
-    """
+def batches(rows: Tensor, size: int, least: int = 2) -> Iterator[Tensor]:
+    """Rows in batches; a last one of fewer than `least` rows joins the one before it."""
     parts = list(torch.split(rows, size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
+    if len(parts) > 1 and len(parts[-1]) < least:
         parts[-2:] = [torch.cat(parts[-2:])]
     yield from parts
 

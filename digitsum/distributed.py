@@ -1,0 +1,105 @@
+"""Training over several processes, as torchrun starts them; one process alone is a world of one.
+
+Every process (rank) holds all strips and the same weights, and takes its share of each batch;
+gradients are averaged over all. Only rank 0 prints and writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+T = TypeVar("T")
+
+LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
+
+
+@dataclass(frozen=True)
+class World:
+    """Which of how many processes this is."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def of_environment(cls) -> World:
+        """What the launcher says; alone if there is none. Loads no torch."""
+        if not all(name in os.environ for name in LAUNCHED):
+            return cls()
+        return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process prints and writes."""
+        return self.rank == 0
+
+    def device(self, name: str) -> str:
+        """The GPU of this process on its machine, where a GPU is asked for without a number."""
+        import torch
+
+        if self.size > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
+            return f"cuda:{os.environ.get('LOCAL_RANK', self.rank)}"
+        return name
+
+    def join(self, device: torch.device) -> None:
+        """Meets the others: over NCCL on GPUs, else over gloo. Once a process."""
+        import torch
+        from torch import distributed
+
+        if self.size == 1 or distributed.is_initialized():
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+    def share(self, rows: Tensor) -> Tensor:
+        """This process's part of some rows; the parts of all make the whole, in any order."""
+        return rows[self.rank :: self.size]
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """The model, its weights made rank 0's and its gradients those of all processes."""
+        from torch.nn.parallel import DistributedDataParallel
+
+        return model if self.size == 1 else DistributedDataParallel(model)
+
+    def leader_tensor(self, tensor: Tensor) -> Tensor:
+        """Rank 0's tensor, which the others' have the shape of; theirs are written over."""
+        from torch import distributed
+
+        if self.size > 1:
+            distributed.broadcast(tensor, 0)
+        return tensor
+
+    def from_leader(self, make: Callable[[], T]) -> T:
+        """What rank 0 makes, on all."""
+        from torch import distributed
+
+        if self.size == 1:
+            return make()
+        held = [make() if self.leads else None]
+        distributed.broadcast_object_list(held, 0)
+        return held[0]  # type: ignore[return-value]
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes, by rank, on all."""
+        from torch import distributed
+
+        if self.size == 1:
+            return [value]
+        values: list[T | None] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values  # type: ignore[return-value]
+
+
+def is_lost_peer(error: Exception) -> bool:
+    """Whether this is what a process meets when another one has ended."""
+    from torch import distributed
+
+    named = isinstance(error, distributed.DistError)
+    return named or (isinstance(error, RuntimeError) and "gloo" in str(error))
