@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,27 @@ class LoadedModel:
             DataError: It does not.
         """
         self.read(np.zeros((1, ROWS, width), np.uint8), digits_per_strip)
+
+
+def part_rows(counts: Sequence[int], part: int, parts: int) -> list[range]:
+    """The rows of each file that are one of several parts, consecutive and about equal.
+
+    Files are cut between batches only, so that a strip is read among the same others, and to the
+    same last digit, in a part as in the whole.
+
+    Args:
+        counts: Strips in each file.
+        part: Which, from 1.
+        parts: How many.
+    """
+    batches = [-(-count // BATCH) for count in counts]
+    first, last = (sum(batches) * p // parts for p in (part - 1, part))
+    rows = []
+    for count, n in zip(counts, batches, strict=True):
+        start, stop = (min(max(edge, 0), n) * BATCH for edge in (first, last))
+        rows.append(range(min(start, count), min(stop, count)))
+        first, last = first - n, last - n
+    return rows
 
 
 def load_model(path: Path | str, device: str = "auto", precision: str = "auto") -> LoadedModel:

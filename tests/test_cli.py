@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from digitsum import __version__
 from digitsum.cli import app
 from digitsum.datasets.arrays import StripSet
+from digitsum.inference import BATCH, part_rows
 from digitsum.recipe import Recipe
 from digitsum.training import train
 
@@ -135,6 +138,39 @@ def test_predict_writes_every_form_with_the_same_sums(project: Path, suffix: str
     assert sums == 2 * [round(float(line.split(",")[2])) for line in values]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "npy"])
+def test_parts_one_after_the_other_are_the_whole(project: Path, suffix: str) -> None:
+    np.save("many.npy", np.tile(np.load("strips/data0.npy"), (13, 1, 1)))
+    command = ["predict", "many.npy", "strips/data0.npy", "--model", "a.pt", "--out"]
+    ok(*command, f"whole.{suffix}")
+    parts = [f"part{i}.{suffix}" for i in (1, 2, 3)]
+    for number, name in enumerate(parts, 1):
+        ok(*command, name, "--part", f"{number}/3")
+    if suffix == "npy":
+        joined, whole = np.concatenate([np.load(name) for name in parts]), np.load("whole.npy")
+        assert np.array_equal(joined, whole)
+    else:
+        assert (
+            "".join(Path(name).read_text() for name in parts) == Path(f"whole.{suffix}").read_text()
+        )
+
+
+@given(
+    counts=st.lists(st.integers(1, 3000), min_size=1, max_size=4),
+    parts=st.integers(1, 20),
+)
+def test_parts_hold_every_strip_once_and_are_cut_between_batches(
+    counts: list[int], parts: int
+) -> None:
+    rows = [part_rows(counts, part, parts) for part in range(1, parts + 1)]
+    for file, count in enumerate(counts):
+        own = [r[file] for r in rows]
+        assert [row for part in own for row in part] == list(range(count))
+        assert all(part.start % BATCH == 0 for part in own if len(part))
+    batches = [sum(-(-len(r) // BATCH) for r in part) for part in rows]
+    assert max(batches) - min(batches) <= 1
+
+
 def test_predict_without_a_model_names_the_checkpoints_it_sees(project: Path) -> None:
     result = ok("predict", "strips/data0.npy")
     assert "weights that ship with digitsum (reader); --model takes a.pt, b.pt too" in result.stderr
@@ -234,6 +270,9 @@ BAD = [
     ("predict strips/data0.npy --model a.pt --out r.csv --format jsonl", None, 2, "csv and jsonl"),
     ("predict strips/data0.npy --model a.pt --digits-per-strip 0", None, 2, "from 1 up, or any"),
     ("predict strips/data0.npy --model reader --digits-per-strip 12", None, 1, "in 11 columns"),
+    ("predict strips/data0.npy --model a.pt --part 3/2", None, 2, "--part 3/2: give I/N"),
+    ("predict strips/data0.npy --model a.pt --part 1", None, 2, "--part 1: give I/N"),
+    ("predict strips/data0.npy --model a.pt --part 1/2 --json", None, 2, "give --format jsonl"),
     ("compare a.pt --data strips", None, 2, "two or more"),
     ("synth strips", None, 2, "strips holds data0.npy"),
     ("train --resume a.last.pt --arch resnet", None, 2, "arch resnet differs from the run's cnn"),

@@ -30,6 +30,15 @@ def predict(
             show_default="the model's",
         ),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Read the I-th of N parts of the strips; the outputs, one after the other, are "
+            "that of the whole.",
+            show_default="all",
+        ),
+    ] = None,
     format: Annotated[
         Literal["csv", "jsonl"] | None,
         typer.Option(help="Of what is written to stdout or --out.", show_default="csv"),
@@ -52,11 +61,12 @@ def predict(
     from digitsum.cli.show import say, say_known
     from digitsum.datasets.arrays import ImageFile, slices
     from digitsum.evaluation import Known, count_known
-    from digitsum.inference import load_model
+    from digitsum.inference import load_model, part_rows
     from digitsum.outputs import check_output
 
     kind = writers.kind(out, format, as_json)
     count = None if digits_per_strip is None else _count(digits_per_strip)
+    number, parts = (1, 1) if part is None else _part(part, kind)
     if out is not None:
         check_output(out, overwrite)
     files = [ImageFile.open(path) for path in images]
@@ -69,9 +79,10 @@ def predict(
     for file in files:
         with prefixed(str(file.path)):
             loaded.check_width(file.shape[2], count)
-    with writers.open_writer(kind, out, loaded.name, loaded.arch) as write:
-        for file in files:
-            for start, strips in slices(file):
+    rows = part_rows([file.shape[0] for file in files], number, parts)
+    with writers.open_writer(kind, out, loaded.name, loaded.arch, header=number == 1) as write:
+        for file, own in zip(files, rows, strict=True):
+            for start, strips in slices(file, own):
                 write(str(file.path), start, loaded.read(strips, count))
                 known += count_known(loaded.checkpoint, strips)
     say_known(loaded.name, known)
@@ -84,6 +95,16 @@ def _count(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"--digits-per-strip {text}: give a whole number from 1 up, or any")
     return int(text)
+
+
+def _part(text: str, kind: str) -> tuple[int, int]:
+    """`2/8` as 2 and 8."""
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise UsageError(f"--part {text}: give I/N, the I-th of N parts, such as 1/8")
+    if kind == "json":
+        raise UsageError("--part goes with CSV, JSON lines and .npy: give --format jsonl")
+    return int(number), int(parts)
 
 
 def _checkpoints_here() -> str:

@@ -42,25 +42,27 @@ def kind(out: Path | None, format: str | None, as_json: bool) -> str:
 
 
 @contextmanager
-def open_writer(kind: str, out: Path | None, model: str, arch: str) -> Iterator[Write]:
+def open_writer(
+    kind: str, out: Path | None, model: str, arch: str, header: bool = True
+) -> Iterator[Write]:
     """A function that writes readings, to stdout or, whole or not at all, to a file."""
     if kind == "npy":
         with _sums(out) as write:
             yield write
     elif out is None:
-        with _lines(kind, sys.stdout, model, arch) as write:
+        with _lines(kind, sys.stdout, model, arch, header) as write:
             yield write
     else:
         with whole_file(out) as stream:
             text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-            with _lines(kind, text, model, arch) as write:
+            with _lines(kind, text, model, arch, header) as write:
                 yield write
             text.flush()
             text.detach()
 
 
 @contextmanager
-def _lines(kind: str, text: TextIO, model: str, arch: str) -> Iterator[Write]:
+def _lines(kind: str, text: TextIO, model: str, arch: str, header: bool) -> Iterator[Write]:
     """Rows as they come, so that memory does not grow with the number of strips."""
     table = csv.writer(text, lineterminator="\n")
     comma = itertools.chain([""], itertools.repeat(",\n"))  # between rows of a JSON document
@@ -75,7 +77,7 @@ def _lines(kind: str, text: TextIO, model: str, arch: str) -> Iterator[Write]:
             else:
                 text.write(next(comma) + json.dumps(row))
 
-    if kind == "csv":
+    if kind == "csv" and header:
         table.writerow(COLUMNS)
     elif kind == "json":
         text.write(f'{{"model": {json.dumps(model)}, "arch": {json.dumps(arch)}, "readings": [\n')
@@ -93,7 +95,7 @@ def _sums(out: Path | None) -> Iterator[Write]:
     sums: list[np.ndarray[Any, Any]] = []
     yield lambda file, start, readings: sums.append(readings.sum)
     with whole_file(out) as stream:
-        np.save(stream, np.concatenate(sums), allow_pickle=False)
+        np.save(stream, np.concatenate([np.zeros(0, np.int64), *sums]), allow_pickle=False)
 
 
 def _rows(readings: Readings) -> Iterator[dict[str, Any]]:

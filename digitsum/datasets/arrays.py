@@ -75,10 +75,11 @@ class ImageFile:
         return np.array(strips, dtype=np.uint8)
 
 
-def slices(images: Images) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """All strips in order, up to `CHUNK` at a time: first row, uint8 (n, 40, W)."""
-    for start in range(0, images.shape[0], CHUNK):
-        yield start, images[start : start + CHUNK]
+def slices(images: Images, rows: range | None = None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Strips in order, up to `CHUNK` at a time: first row, uint8 (n, 40, W). All, or `rows`."""
+    rows = range(images.shape[0]) if rows is None else rows
+    for start in range(rows.start, rows.stop, CHUNK):
+        yield start, images[start : min(start + CHUNK, rows.stop)]
 
 
 @dataclass
