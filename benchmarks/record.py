@@ -8,12 +8,12 @@ Each --data adds the metrics of both sets of weights on strips that the run did 
 from __future__ import annotations
 
 import json
-import platform
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+from measuring import processor
 
 from digitsum import checkpoint as checkpoints
 from digitsum import evaluation
@@ -21,16 +21,6 @@ from digitsum.cli import options
 from digitsum.datasets import open_data
 from digitsum.inference import load_model
 from digitsum.outputs import last_path
-
-
-def processor() -> str:
-    """Its name, as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor()
 
 
 def record(

@@ -17,6 +17,7 @@ from digitsum.compute import Compute
 from digitsum.datasets.arrays import ROWS
 from digitsum.errors import CheckpointError, DataError, DigitsumError
 from digitsum.models import restore
+from digitsum.models.folding import fold_batch_norm
 from digitsum.readings import Readings
 from digitsum.recipe import Recipe
 
@@ -32,16 +33,12 @@ class LoadedModel:
     checkpoint: Checkpoint
     recipe: Recipe
     compute: Compute
+    parameters: int  # trained weights
 
     @property
     def arch(self) -> str:
         """Name of the architecture."""
         return self.checkpoint.arch
-
-    @property
-    def parameters(self) -> int:
-        """Number of trained weights."""
-        return sum(p.numel() for p in self.module.parameters())
 
     @torch.inference_mode()
     def read(self, strips: NDArray[np.uint8], digits_per_strip: int | None = None) -> Readings:
@@ -114,4 +111,6 @@ def load_model(path: Path | str, device: str = "auto", precision: str = "auto") 
         )
     except (DigitsumError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return LoadedModel(str(path), compute.place(module), checkpoint, recipe, compute)
+    parameters = sum(p.numel() for p in module.parameters())
+    placed = compute.place(fold_batch_norm(module))
+    return LoadedModel(str(path), placed, checkpoint, recipe, compute, parameters)

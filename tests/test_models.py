@@ -14,6 +14,7 @@ from digitsum.compute import Compute
 from digitsum.errors import CheckpointError, DataError, RecipeError, UsageError, WeightsError
 from digitsum.models import create, restore
 from digitsum.models.cnn import Attention
+from digitsum.models.folding import fold_batch_norm
 
 FRESH: dict[str, dict[str, Any]] = {"cnn": {}, "resnet": {"weights": "none"}}
 NAME = "resnet50-0676ba61.pth"
@@ -101,6 +102,24 @@ def test_values_are_float32_one_a_strip(arch: str, width: int, precision: str) -
 def test_another_width_is_refused_with_both(arch: str) -> None:
     with pytest.raises(DataError, match=r"84 columns.* 168 "):
         create(arch, 168, FRESH[arch])(torch.zeros(1, 1, 40, 84))
+
+
+@pytest.mark.parametrize(("arch", "width"), [("cnn", 60), ("resnet", 60), ("reader", 60)])
+def test_folded_batch_norm_changes_nothing(arch: str, width: int) -> None:
+    torch.manual_seed(0)
+    model = create(arch, width, FRESH.get(arch, {}))
+    strips = torch.rand(4, 1, 40, width)
+    with torch.no_grad():
+        for module in model.modules():  # as training may leave them
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.2)
+        for _ in range(3):
+            model.train()(torch.rand(8, 1, 40, width))
+        before = model.eval()(strips)
+        after = fold_batch_norm(model)(strips)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)
 
 
 def test_a_sum_is_the_value_rounded_half_to_even() -> None:

@@ -1,0 +1,69 @@
+"""What the benchmarks share: sides measured in turn, the machine's name, a table, a JSON file."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Each side once a round, so that whatever slows the machine slows all of them alike."""
+    measured: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            measured[name].append(side())
+    return measured
+
+
+def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """Median over rounds of one side by the other."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def processor() -> str:
+    """Its name, as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "torch": str(torch.__version__),
+    }
+
+
+def show(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Rows as a table, headed by their keys."""
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        cells = (f"{v:,.4g}" if isinstance(v, float) else str(v) for v in row.values())
+        table.add_row(*cells)
+    Console(width=120).print(table)
+
+
+def write(name: str, document: Mapping[str, Any]) -> None:
+    """A JSON file among the results, the machine with it."""
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), **document}, indent=1) + "\n")
+    print(f"wrote {path}")

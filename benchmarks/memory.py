@@ -1,0 +1,75 @@
+"""Peak memory of whole processes: predict and eval on few and on many strips, train on 30,000.
+
+Usage: python benchmarks/memory.py [--many 1000000]
+
+Each figure is the largest resident set of one process, as the system kept it. Many strips are a
+sparse file: it takes no disk, and is read like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import typer
+from measuring import show, write
+
+FEW, TRAINED = 10_000, 30_000
+STRIP = 40 * 168  # bytes
+
+
+def measure(many: int = 1_000_000) -> None:
+    rows: list[dict[str, object]] = []
+    with TemporaryDirectory() as folder:
+        os.chdir(folder)
+        base = peak(sys.executable, "-c", "import torch")
+        rows.append({"what": "import torch", "strips": 0, "MB": base, "MB more": 0.0})
+
+        def add(what: str, strips: int, *command: str, taken: float = 0.0) -> None:
+            found = peak(sys.executable, "-m", "digitsum", *command)
+            more = found - base - taken
+            rows.append({"what": what, "strips": strips, "MB": found, "MB more": more})
+
+        for count in (FEW, many):
+            sparse(f"{count}", count)
+            strips = f"{count}/data0.npy"
+            add("predict", count, "predict", strips, "--out", f"{count}.csv", "--overwrite")
+            add("eval", count, "eval", "reader", "--data", str(count), "--json")
+            Path(f"{count}.csv").unlink()
+        made = TRAINED * STRIP / 1e6
+        subprocess.run(
+            [sys.executable, "-m", "digitsum", "synth", "made", "--strips", str(TRAINED)],
+            check=True,
+            capture_output=True,
+        )
+        for arch in ("cnn", "reader"):
+            command = ["train", "--arch", arch, "--data", "made", "--limit", "640"]
+            add(f"train {arch}", TRAINED, *command, "--epochs", "1", taken=made)
+        os.chdir("/")
+    show("peak memory; of train, the strips themselves are taken off in the last column", rows)
+    write("memory", {"rows": rows})
+
+
+def sparse(folder: str, count: int) -> None:
+    """Black strips, of which the disk keeps nothing, with a sum of 0 each."""
+    Path(folder).mkdir()
+    shape = (count, 40, 168)
+    np.lib.format.open_memmap(f"{folder}/data0.npy", "w+", np.uint8, shape).flush()
+    np.save(f"{folder}/lab0.npy", np.zeros(count, np.int64))
+
+
+def peak(*command: str) -> float:
+    """Largest resident set of a process, in MB."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return usage.ru_maxrss / 1e3  # kilobytes on Linux
+
+
+if __name__ == "__main__":
+    typer.run(measure)

@@ -1,0 +1,78 @@
+"""Start-up: `digitsum --help` beside a bare Typer program, predict on one strip beside torch.
+
+Usage: python benchmarks/startup.py [--rounds 15]
+
+Whole processes, in turn, after one of each that fills the disk cache.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import typer
+from measuring import in_turn, median_ratio, show, write
+
+BARE = '''
+import typer
+app = typer.Typer()
+@app.command()
+def one(number: int = 1) -> None:
+    """One."""
+@app.command()
+def two(number: int = 2) -> None:
+    """Two."""
+app()
+'''
+
+
+def measure(rounds: int = 15) -> None:
+    digitsum = str(Path(sys.executable).with_name("digitsum"))
+    with TemporaryDirectory() as folder:
+        os.chdir(folder)
+        Path("bare.py").write_text(BARE)
+        np.save("strip.npy", np.zeros((1, 40, 168), np.uint8))
+        pairs = {
+            "digitsum --help": [digitsum, "--help"],
+            "a bare Typer program": [sys.executable, "bare.py", "--help"],
+            "digitsum predict, one strip": [digitsum, "predict", "strip.npy"],
+            "import torch": [sys.executable, "-c", "import torch"],
+        }
+        sides = {name: process(command) for name, command in pairs.items()}
+        in_turn(sides, 1)
+        seconds = in_turn(sides, rounds)
+        os.chdir("/")
+    names = list(pairs)
+    rows = [
+        {
+            "what": ours,
+            "s": sorted(seconds[ours])[rounds // 2],
+            "beside": theirs,
+            "its s": sorted(seconds[theirs])[rounds // 2],
+            "ratio": median_ratio(seconds[ours], seconds[theirs]),
+        }
+        for ours, theirs in (names[:2], names[2:])
+    ]
+    show("start-up, medians of whole processes", rows)
+    write("startup", {"rounds": rounds, "rows": rows})
+
+
+def process(command: list[str]) -> Callable[[], float]:
+    """Seconds that a process takes."""
+
+    def side() -> float:
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        return time.perf_counter() - begun
+
+    return side
+
+
+if __name__ == "__main__":
+    typer.run(measure)
