@@ -1,5 +1,7 @@
-"""Reading speed: the reader's net beside the same net as it would be run plainly, `digitsum
-predict` beside its bare forward passes, and both beside optical character recognition.
+"""Reading speed of the net alone, of the whole command, and of character recognition beside it.
+
+The reader's net beside the same net run plainly (float32, NCHW), and `digitsum predict` beside its
+bare forward passes.
 
 Usage: python benchmarks/reading_speed.py [--strips 100000] [--ocr 50] [--mnist-root FOLDER]
 
