@@ -17,23 +17,29 @@ class Compute:
     """A resolved device and precision."""
 
     device: torch.device
-    precision: str  # fp32 or bf16
+    precision: str  # fp32, bf16, or for reading int8
 
     @classmethod
-    def resolve(cls, device: str = "auto", precision: str = "auto") -> Compute:
+    def resolve(
+        cls, device: str = "auto", precision: str = "auto", reading: bool = False
+    ) -> Compute:
         """Turns `auto` into what this machine does best.
 
         Args:
             device: auto, cpu, cuda, cuda:N or mps. auto: a GPU if there is one.
             precision: auto, fp32 or bf16. auto: bf16 where the processor or GPU computes in it;
-                elsewhere bf16 is emulated, and slower than fp32.
+                elsewhere bf16 is emulated, and slower than fp32. For reading also int8.
+            reading: Whether it is for reading alone.
 
         Raises:
             UsageError: The device is unknown or absent, or the precision is unknown.
         """
         found = _device(device)
-        if precision not in ("auto", "fp32", "bf16"):
-            raise UsageError(f"--precision {precision}: choose from auto, fp32, bf16")
+        allowed = ("auto", "fp32", "bf16", *(["int8"] if reading else []))
+        if precision not in allowed:
+            raise UsageError(f"--precision {precision}: choose from {', '.join(allowed)}")
+        if precision == "int8" and found.type != "cpu":
+            raise UsageError(f"--precision int8 is for the CPU, not {found}: give bf16 or fp32")
         if precision == "auto":
             precision = "bf16" if _computes_in_bf16(found) else "fp32"
         return cls(found, precision)

@@ -15,7 +15,7 @@ from digitsum import checkpoint as checkpoints
 from digitsum.checkpoint import Checkpoint
 from digitsum.compute import Compute
 from digitsum.datasets.arrays import ROWS
-from digitsum.errors import CheckpointError, DataError, DigitsumError
+from digitsum.errors import CheckpointError, DataError, DigitsumError, prefixed
 from digitsum.models import restore
 from digitsum.models.folding import fold_batch_norm
 from digitsum.readings import Readings
@@ -102,7 +102,7 @@ def load_model(path: Path | str, device: str = "auto", precision: str = "auto") 
         CheckpointError: It cannot be read, or its weights do not fit its architecture.
         UsageError: The device is not there.
     """
-    compute = Compute.resolve(device, precision)
+    compute = Compute.resolve(device, precision, reading=True)
     checkpoint = checkpoints.load(checkpoints.locate(path))
     try:
         recipe = Recipe.from_dict(checkpoint.recipe)
@@ -112,5 +112,17 @@ def load_model(path: Path | str, device: str = "auto", precision: str = "auto") 
     except (DigitsumError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     parameters = sum(p.numel() for p in module.parameters())
-    placed = compute.place(fold_batch_norm(module))
-    return LoadedModel(str(path), placed, checkpoint, recipe, compute, parameters)
+    module = compute.place(fold_batch_norm(module))
+    if compute.precision == "int8":
+        with prefixed(str(path)):
+            module = _int8(module)
+    return LoadedModel(str(path), module, checkpoint, recipe, compute, parameters)
+
+
+def _int8(module: nn.Module) -> nn.Module:
+    """The same in 8-bit integers, its scales found on strips that come with the package."""
+    from digitsum.datasets.digits import load_digits
+    from digitsum.datasets.synthesis import compose
+    from digitsum.models.int8 import SAMPLES, to_int8
+
+    return to_int8(module, compose(load_digits("builtin"), SAMPLES).images)

@@ -1,0 +1,144 @@
+"""The reader's net in 8-bit integers, for reading.
+
+Some four times as fast where a processor has instructions for them (VNNI), and right nearly as
+often (docs/performance.md has both figures).
+
+Weights are whole numbers in -127..127 with a scale for each output channel, what flows from one
+convolution to the next whole numbers in 0..255 with a scale for each place, found on samples.
+Sums of products run in 32 bits. The operators are oneDNN's, those that PyTorch's own
+quantization for x86 processors compiles to.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from digitsum.errors import UsageError
+from digitsum.models.reader import Reader, Residual
+
+SAMPLES = 256  # strips that scales are found on
+
+Stage = nn.Conv2d | Residual
+
+
+def is_supported() -> bool:
+    """Whether this PyTorch has the operators, and oneDNN to run them."""
+    return bool(torch.backends.mkldnn.is_available()) and all(  # type: ignore[no-untyped-call]
+        hasattr(torch.ops.onednn, name) for name in ("qconv_prepack", "qconv2d_pointwise")
+    )
+
+
+def to_int8(model: nn.Module, samples: NDArray[np.uint8]) -> Int8Reader:
+    """A reader that reads in 8-bit integers.
+
+    Args:
+        model: In evaluation mode, its batch norms folded (`fold_batch_norm`).
+        samples: (N, 40, W) uint8, like those that it is to read.
+
+    Raises:
+        UsageError: It is no reader, or this PyTorch cannot.
+    """
+    if not isinstance(model, Reader):
+        raise UsageError("--precision int8: of the architectures, only reader reads in it")
+    if not is_supported():
+        raise UsageError("--precision int8: this PyTorch has no oneDNN for it; give auto or fp32")
+    return Int8Reader(model, torch.from_numpy(samples).unsqueeze(1).float() / 255)
+
+
+class Int8Convolution:
+    """A convolution and ReLU, optionally with something added between them.
+
+    Args:
+        convolution: With a bias, in float32.
+        scale_in: What 1 in the input stands for.
+        scale_out: What 1 in the output stands for.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, scale_in: float, scale_out: float) -> None:
+        weight = convolution.weight.detach()
+        self.scales = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / 127
+        whole = (weight / self.scales.view(-1, 1, 1, 1)).round().to(torch.int8)
+        self.zeros = torch.zeros(len(weight), dtype=torch.int32)
+        assert convolution.bias is not None
+        self.bias = convolution.bias.detach()
+        self.scale_in, self.scale_out = scale_in, scale_out
+        # stride, padding, dilation, groups
+        self.shape = [list(convolution.stride), [int(p) for p in convolution.padding], [1, 1], 1]
+        self.weight = torch.ops.onednn.qconv_prepack(
+            whole, self.scales, scale_in, 0, *self.shape, None
+        )
+
+    def __call__(self, x: Tensor, added: Tensor | None = None, scale: float = 1.0) -> Tensor:
+        """uint8 to uint8; `added`, whose 1 stands for `scale`, is written over."""
+        weight = (x, self.scale_in, 0, self.weight, self.scales, self.zeros)
+        out = (*self.shape, self.scale_out, 0, torch.uint8)
+        result: Tensor
+        if added is None:
+            operator = torch.ops.onednn.qconv2d_pointwise.default
+            result = operator(*weight, self.bias, *out, "relu", [], "")
+        else:
+            operator = torch.ops.onednn.qconv2d_pointwise.binary
+            after = (scale, 0, "sum", 1.0, "relu")
+            result = operator(*weight, added, self.bias, *out, *after, [], "")
+        return result
+
+
+class Int8Reader(nn.Module):
+    """Reads as the reader that it is made of does; it cannot be trained.
+
+    Args:
+        reader: In evaluation mode, its batch norms folded.
+        samples: Strips (N, 1, 40, W) in 0..1; the largest number that they lead to at a place is
+            the largest that can stand there.
+    """
+
+    def __init__(self, reader: Reader, samples: Tensor) -> None:
+        super().__init__()
+        self.head, self.read = reader.head, reader.read
+        self.stages: list[tuple[Int8Convolution, ...]] = []
+        scale, x = 1 / 255, samples  # pixels are 8-bit integers as they are
+        with torch.inference_mode():
+            for stage in stages(reader):
+                if isinstance(stage, nn.Conv2d):
+                    x = F.relu(stage(x))
+                    self.stages.append((Int8Convolution(stage, scale, _scale(x)),))
+                else:
+                    first, second = (m for m in stage.branch if isinstance(m, nn.Conv2d))
+                    inner = F.relu(first(x))
+                    x = F.relu(x + second(inner))
+                    self.stages.append(
+                        (
+                            Int8Convolution(first, scale, _scale(inner)),
+                            Int8Convolution(second, _scale(inner), _scale(x)),
+                        )
+                    )
+                scale = _scale(x)
+
+    def forward(self, strips: Tensor) -> Tensor:
+        """As `Reader.forward`."""
+        x = (strips * 255).round().to(torch.uint8).contiguous(memory_format=torch.channels_last)
+        for first, *second in self.stages:
+            x = second[0](first(x), x, first.scale_in) if second else first(x)
+        last = self.stages[-1][-1].scale_out
+        features = (x.float() * last).squeeze(2).transpose(1, 2)
+        log_probs: Tensor = self.head(features).log_softmax(-1)
+        return log_probs
+
+
+def stages(reader: Reader) -> list[Stage]:
+    """Its convolutions, each followed by a ReLU, and its residual blocks, in order."""
+    found: list[Stage] = []
+    for module in reader.features:
+        if isinstance(module, nn.Sequential):
+            module = module[0]
+        if isinstance(module, nn.Conv2d | Residual):
+            found.append(module)
+    return found
+
+
+def _scale(x: Tensor) -> float:
+    return max(float(x.max()), 1e-6) / 255
