@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from digitsum import __version__
 from digitsum import checkpoint as checkpoints
-from digitsum.augmentation import warp
 from digitsum.checkpoint import Checkpoint
 from digitsum.compute import Compute
 from digitsum.datasets.arrays import StripSet
@@ -27,9 +26,9 @@ from digitsum.datasets.training_set import TrainingSet, check_sums
 from digitsum.distributed import World
 from digitsum.errors import CheckpointError, TrainingError, UsageError
 from digitsum.inference import BATCH
+from digitsum.learner import Learner
 from digitsum.metrics import Metrics, score
-from digitsum.models import create, restore
-from digitsum.optimizers import make_average, make_optimizer, make_schedule
+from digitsum.models import restore
 from digitsum.outputs import last_path
 from digitsum.progress import (
     ESTIMATE_AFTER,
@@ -89,7 +88,7 @@ def resume(stopped: StoppedRun, data: StripSet, report: Report) -> Result:
 
 
 class _Run:
-    """Recipe, data, model, optimizer, and what has happened so far."""
+    """Recipe, strips, the model in training, and what has happened so far."""
 
     def __init__(
         self, recipe: Recipe, data: StripSet, path: Path, report: Report, pretrained: bool = True
@@ -111,19 +110,10 @@ class _Run:
         self.estimated = False
 
     def _start(self, pretrained: bool) -> None:
-        """A fresh model, its optimizer and schedule; nothing is best yet."""
-        model = create(self.recipe.arch, self.strips.data.width, self.recipe.options, pretrained)
-        self.model = self.compute.place(model)
-        self.parallel = self.world.parallel(self.model)
-        self.optimizer = make_optimizer(self.recipe, self.model)
-        self.schedule = make_schedule(self.recipe, self.optimizer, self.steps)
-        self.average = make_average(self.recipe, self.model)
+        """A fresh model; nothing is best yet."""
+        width = self.strips.data.width
+        self.learner = Learner(self.recipe, width, self.steps, self.compute, self.world, pretrained)
         self.best: dict[str, Any] = {}  # epoch and val_loss
-
-    @property
-    def judged(self) -> nn.Module:
-        """The model that is scored and stored: the average, where there is one."""
-        return self.model if self.average is None else self.average.module
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Takes over all that a stopped run had come to."""
@@ -139,14 +129,9 @@ class _Run:
             )
         try:
             self.strips.restore(checkpoint.split)
-            self.judged.load_state_dict(checkpoint.weights)
-            self.optimizer.load_state_dict(checkpoint.optimizer)
-            self.schedule.load_state_dict(checkpoint.schedule)
             self.history = [EpochRecord(**record) for record in checkpoint.history]
             self.attempt = self.history[-1].attempt
-            if self.average is not None:
-                self.model.load_state_dict(checkpoint.unaveraged)
-                self.average.n_averaged.fill_(self.history[-1].epoch * self.steps)
+            self.learner.restore(checkpoint, self.history[-1].epoch)
             self.best = {key: checkpoint.best[key] for key in ("epoch", "val_loss")}
             self.compute.set_random_state(checkpoint.random[self.world.rank])
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
@@ -157,25 +142,24 @@ class _Run:
 
     def train(self) -> Result:
         """Trains from the next epoch to the last, writing both checkpoints as it goes."""
-        parameters = sum(p.numel() for p in self.model.parameters())
         strips = len(self.strips.train), len(self.strips.val)
         on = str(self.compute)
         if self.world.size > 1:
             on += f", in {self.world.size} processes"
-        self.report(Start(self.recipe.arch, parameters, *strips, on))
+        self.report(Start(self.recipe.arch, self.learner.parameters, *strips, on))
         while (epoch := self._next_epoch()) <= self.recipe.epochs:
             self.epoch = epoch
             clock = Clock(self.steps, len(self.strips.val))
             train_loss = self._train_epoch(epoch, clock)
             speed = clock.strips_per_second
-            val_loss, val = self._evaluate(self.judged, self.strips.val)
+            val_loss, val = self._evaluate(self.learner.judged, self.strips.val)
             record = EpochRecord(
                 epoch=epoch,
                 train_loss=train_loss,
                 val_loss=val_loss,
                 val_exact_accuracy=val.exact_accuracy,
                 val_within_one_accuracy=val.within_one_accuracy,
-                lr=float(self.optimizer.param_groups[0]["lr"]),
+                lr=self.learner.lr,
                 seconds=clock.seconds,
                 strips_per_second=speed,
                 best=not self.best or val_loss < self.best["val_loss"],
@@ -208,11 +192,14 @@ class _Run:
 
     def _train_epoch(self, epoch: int, clock: Clock) -> float:
         """One pass over the training part; gives its mean loss."""
-        self.model.train()
+        self.learner.model.train()
         total, seen = torch.zeros((), device=self.compute.device), 0
         for batch in self.strips.shuffled():
             done = (epoch - 1 + clock.step / self.steps) / self.recipe.epochs
-            total += self._step(batch, progress=done) * len(batch)
+            own = self.world.share(batch)
+            share = len(own) * self.world.size / len(batch)
+            loss = self.learner.step(self.strips.pixels[own], self.strips.sums[own], done, share)
+            total += loss * len(batch)
             seen += len(batch)
             if clock.tick(len(batch)):  # not every step: looking at the loss waits for a GPU
                 mean = total.item() / seen
@@ -220,27 +207,6 @@ class _Run:
                 self._tell(epoch, clock, mean)
         means = self.world.gather(mean)
         return sum(means) / len(means)
-
-    def _step(self, batch: Tensor, progress: float) -> Tensor:
-        """One step on the strips of these rows; gives the loss before it, of this process's share.
-
-        Gradients are means over processes, so each counts its loss by the strips in its share.
-        """
-        own = self.world.share(batch)
-        weight = len(own) * self.world.size / len(batch)
-        strips = self.compute.strips(self.strips.pixels[own])
-        if self.recipe.warp:
-            strips = warp(strips, self.recipe.warp)
-        with self.compute.autocast():
-            outputs = self.parallel(strips)
-            loss: Tensor = weight * self.model.loss(outputs, self.strips.sums[own], progress)  # type: ignore[operator]
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.schedule.step()
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-        return loss.detach()
 
     @torch.inference_mode()
     def _evaluate(self, model: nn.Module, rows: np.ndarray) -> tuple[float, Metrics]:
@@ -292,12 +258,9 @@ class _Run:
         if record.best:
             self.best = {"epoch": record.epoch, "val_loss": record.val_loss}
             self._save(checkpoint, self.path)
-        checkpoint.optimizer = self.optimizer.state_dict()
-        checkpoint.schedule = self.schedule.state_dict()
+        self.learner.store(checkpoint)
         checkpoint.random = dict(enumerate(self.world.gather(self.compute.random_state())))
         checkpoint.best = self.best
-        if self.average is not None:
-            checkpoint.unaveraged = _on_cpu(self.model)
         self._save(checkpoint, last_path(self.path))
 
     def _save(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -331,7 +294,7 @@ class _Run:
         return Checkpoint(
             arch=self.recipe.arch,
             recipe=self.recipe.to_dict(),
-            weights=_on_cpu(self.judged),
+            weights=self.learner.weights(),
             data=self.strips.source(),
             split=self.strips.split(),
             history=[asdict(record) for record in self.history],
@@ -343,7 +306,3 @@ class _Run:
                 "numpy": np.__version__,
             },
         )
-
-
-def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}

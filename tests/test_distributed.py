@@ -33,11 +33,12 @@ from digitsum.training import _Run
 keys = {"arch": "cnn", "epochs": 1, "batch_size": 9, "dropout": 0.0, "device": "cpu",
         "precision": "fp32"}
 run = _Run(Recipe.from_dict(keys), open_data(["strips"]), "none.pt", print)
-run.optimizer.step = lambda: None
-run.model.train()
-batch = torch.arange(9)
-run._step(batch, 0.0)
-torch.save({n: p.grad for n, p in run.model.named_parameters()}, f"rank{run.world.rank}.pt")
+learner, world = run.learner, run.world
+learner.optimizer.step = lambda: None
+learner.model.train()
+own = world.share(torch.arange(9))
+learner.step(run.strips.pixels[own], run.strips.sums[own], 0.0, len(own) * world.size / 9)
+torch.save({n: p.grad for n, p in learner.model.named_parameters()}, f"rank{world.rank}.pt")
 """
 
 

@@ -15,7 +15,7 @@ from digitsum import evaluation, training
 from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import compose
-from digitsum.datasets.training_set import batches, check_sums
+from digitsum.datasets.training_set import TrainingSet, batches, check_sums
 from digitsum.errors import CheckpointError, DataError, TrainingError, UsageError
 from digitsum.evaluation import Known
 from digitsum.inference import load_model
@@ -229,13 +229,13 @@ def test_a_run_tells_progress_once_an_estimate_and_every_epoch(
 
 def test_strips_are_never_copied_while_training(strips: StripSet, monkeypatch) -> None:
     held: list[bool] = []
-    step = training._Run._step
+    shuffled = TrainingSet.shuffled
 
-    def spy(run, batch, progress):
-        held.append(np.shares_memory(run.strips.pixels.numpy(), strips.parts[0]))
-        return step(run, batch, progress)
+    def spy(own: TrainingSet):
+        held.append(np.shares_memory(own.pixels.numpy(), strips.parts[0]))
+        return shuffled(own)
 
-    monkeypatch.setattr(training._Run, "_step", spy)
+    monkeypatch.setattr(TrainingSet, "shuffled", spy)
     training.train(recipe(epochs=1), strips, PATH)
     assert held
     assert all(held)
