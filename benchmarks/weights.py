@@ -41,8 +41,8 @@ from digitsum.recipe import Recipe
 
 HELD_OUT = 450  # of scikit-learn's 1,797 digits, the last ones
 # digits, strips, synthesis seed, whether digits and strips are varied
-PARTS = [("mnist", 36_000, 100, False), ("mnist", 20_000, 101, True)]
-PARTS += [("builtin", 4_000, 102, False), ("builtin", 20_000, 103, True)]
+PARTS = [("mnist", 24_000, 100, False), ("mnist", 14_000, 101, True)]
+PARTS += [("builtin", 4_000, 102, False), ("builtin", 18_000, 103, True)]
 SHIPPED = Path(__file__).parents[1] / "digitsum" / "weights" / "reader.pt"
 RESULTS = Path(__file__).parent / "results" / "weights.json"
 
@@ -50,7 +50,7 @@ RESULTS = Path(__file__).parent / "results" / "weights.json"
 def make(
     start: Annotated[str, typer.Argument(help="A reader's checkpoint to start from, or none.")],
     mnist_root: options.MnistRoot = None,
-    epochs: int = 7,
+    epochs: int = 4,
     lr: float = 0.001,
     precision: options.Precision = "auto",
     run: Annotated[Path, typer.Option(help="Checkpoint of this run.")] = Path("weights.pt"),

@@ -14,7 +14,7 @@ from digitsum.checkpoint import FORMAT, Checkpoint
 from digitsum.errors import CheckpointError
 
 FILE = Path("model.pt")
-STATE = {"optimizer", "schedule", "random", "best"}
+STATE = {"optimizer", "schedule", "random", "best", "unaveraged"}
 
 
 class Attack:

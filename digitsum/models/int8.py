@@ -11,6 +11,10 @@ quantization for x86 processors compiles to.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,7 +26,7 @@ from digitsum.models.reader import Reader, Residual
 
 SAMPLES = 256  # strips that scales are found on
 
-Stage = nn.Conv2d | Residual
+Stage = nn.Conv2d | nn.MaxPool2d | Residual
 
 
 def is_supported() -> bool:
@@ -99,43 +103,56 @@ class Int8Reader(nn.Module):
     def __init__(self, reader: Reader, samples: Tensor) -> None:
         super().__init__()
         self.head, self.read = reader.head, reader.read
-        self.stages: list[tuple[Int8Convolution, ...]] = []
-        scale, x = 1 / 255, samples  # pixels are 8-bit integers as they are
+        self.stages: list[Callable[[Tensor], Tensor]] = []
+        self.scale, x = 1 / 255, samples  # pixels are 8-bit integers as they are
         with torch.inference_mode():
             for stage in stages(reader):
-                if isinstance(stage, nn.Conv2d):
-                    x = F.relu(stage(x))
-                    self.stages.append((Int8Convolution(stage, scale, _scale(x)),))
-                else:
-                    first, second = (m for m in stage.branch if isinstance(m, nn.Conv2d))
-                    inner = F.relu(first(x))
-                    x = F.relu(x + second(inner))
-                    self.stages.append(
-                        (
-                            Int8Convolution(first, scale, _scale(inner)),
-                            Int8Convolution(second, _scale(inner), _scale(x)),
-                        )
-                    )
-                scale = _scale(x)
+                x = self._add(stage, x)
+
+    def _add(self, stage: Stage, x: Tensor) -> Tensor:
+        """Converts one more stage; gives what comes out of it for the samples `x`."""
+        if isinstance(stage, nn.MaxPool2d):
+            self.stages.append(_highest)
+            return cast(Tensor, stage(x))
+        if isinstance(stage, nn.Conv2d):
+            x = F.relu(stage(x))
+            self.stages.append(Int8Convolution(stage, self.scale, _scale(x)))
+        else:
+            first, second = (m for m in stage.branch if isinstance(m, nn.Conv2d))
+            inner = F.relu(first(x))
+            x = F.relu(x + second(inner))
+            narrow = Int8Convolution(first, self.scale, _scale(inner))
+            wide = Int8Convolution(second, _scale(inner), _scale(x))
+            self.stages.append(partial(_residual, narrow, wide))
+        self.scale = _scale(x)
+        return x
 
     def forward(self, strips: Tensor) -> Tensor:
         """As `Reader.forward`."""
         x = (strips * 255).round().to(torch.uint8).contiguous(memory_format=torch.channels_last)
-        for first, *second in self.stages:
-            x = second[0](first(x), x, first.scale_in) if second else first(x)
-        last = self.stages[-1][-1].scale_out
-        features = (x.float() * last).squeeze(2).transpose(1, 2)
+        for stage in self.stages:
+            x = stage(x)
+        features = (x.float() * self.scale).squeeze(2).transpose(1, 2)
         log_probs: Tensor = self.head(features).log_softmax(-1)
         return log_probs
 
 
+def _residual(first: Int8Convolution, second: Int8Convolution, x: Tensor) -> Tensor:
+    return second(first(x), x, first.scale_in)
+
+
+def _highest(x: Tensor) -> Tensor:
+    """Max-pooling over all rows, which PyTorch has for no 8-bit integers."""
+    return x.amax(2, keepdim=True)
+
+
 def stages(reader: Reader) -> list[Stage]:
-    """Its convolutions, each followed by a ReLU, and its residual blocks, in order."""
+    """Its convolutions, each followed by a ReLU, its residual blocks and its pooling, in order."""
     found: list[Stage] = []
     for module in reader.features:
         if isinstance(module, nn.Sequential):
             module = module[0]
-        if isinstance(module, nn.Conv2d | Residual):
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d | Residual):
             found.append(module)
     return found
 

@@ -19,6 +19,7 @@ from digitsum.errors import CheckpointError, DataError, RecipeError, WeightsErro
 from digitsum.readings import Readings
 
 ROWS_LEFT = 10  # rows of the feature map, of 40
+DIGIT_ROWS = 7  # of them that a digit's box of 28 pixels takes
 STRIDE = 4  # pixels between columns
 TABLE_CELLS = 2**22  # counts times sums times strips that are read at once: some 300 MB at the most
 
@@ -95,9 +96,10 @@ class Reader(nn.Module):
             convolution(16, 32, stride=2),
             convolution(32, 64, stride=2),
             *(Residual(64) for _ in range(3)),
-            nn.Conv2d(64, 128, (ROWS_LEFT, 3), padding=(0, 1), bias=False),
+            nn.Conv2d(64, 128, (DIGIT_ROWS, 3), padding=(0, 1), bias=False),
             nn.BatchNorm2d(128),
             nn.ReLU(inplace=True),
+            nn.MaxPool2d((ROWS_LEFT - DIGIT_ROWS + 1, 1)),  # at whatever height a digit stands
             Residual(128, rows=1),
         )
         self.head = nn.Linear(128, SYMBOLS)
