@@ -143,7 +143,7 @@ def _residual(first: Int8Convolution, second: Int8Convolution, x: Tensor) -> Ten
 
 def _highest(x: Tensor) -> Tensor:
     """Max-pooling over all rows, which PyTorch has for no 8-bit integers."""
-    return x.amax(2, keepdim=True)
+    return x.amax(2, keepdim=True).contiguous(memory_format=torch.channels_last)
 
 
 def stages(reader: Reader) -> list[Stage]:
