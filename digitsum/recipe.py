@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,9 @@ class Recipe:
         if arch not in names():
             raise RecipeError(f"arch: {arch!r} is unknown: choose from {', '.join(names())}")
         shipped = _read(str(resources.files("digitsum") / "recipes" / f"{arch}.yaml"))
-        defaults: dict[str, Any] = {f.name: f.default for f in fields(cls) if f.name in _OPTIONAL}
+        defaults: dict[str, Any] = {
+            f.name: f.default for f in fields(cls) if f.default is not MISSING
+        }
         defaults |= shipped
         for key in keys:
             if key not in defaults:
@@ -91,17 +93,6 @@ class Recipe:
         own: dict[str, Any] = {f.name: merged.pop(f.name) for f in fields(cls)[:-1]}
         return cls(**own, options=merged)
 
-
-_OPTIONAL = (
-    "seed",
-    "split_seed",
-    "limit",
-    "warp",
-    "ema_decay",
-    "restarts",
-    "device",
-    "precision",
-)
 
 _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "epochs": ("a whole number from 1 up", lambda v: v >= 1),

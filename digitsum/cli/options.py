@@ -37,8 +37,8 @@ Precision = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="auto, fp32, bf16, or int8 for reader on a CPU: several times as fast, a few readings "
-        "in 10,000 differ. auto: bf16 where the processor or GPU is faster in it.",
+        help="auto, fp32, bf16, or int8 for reader on a CPU: several times as fast, nearly as "
+        "exact. auto: bf16 where the processor or GPU is faster in it.",
     ),
 ]
 DeviceOfRun = Annotated[

@@ -114,17 +114,19 @@ class Int8Reader(nn.Module):
         if isinstance(stage, nn.MaxPool2d):
             self.stages.append(_highest)
             return cast(Tensor, stage(x))
+        before = self.scale
         if isinstance(stage, nn.Conv2d):
             x = F.relu(stage(x))
-            self.stages.append(Int8Convolution(stage, self.scale, _scale(x)))
+            self.scale = _scale(x)
+            self.stages.append(Int8Convolution(stage, before, self.scale))
         else:
             first, second = (m for m in stage.branch if isinstance(m, nn.Conv2d))
             inner = F.relu(first(x))
             x = F.relu(x + second(inner))
-            narrow = Int8Convolution(first, self.scale, _scale(inner))
-            wide = Int8Convolution(second, _scale(inner), _scale(x))
+            between, self.scale = _scale(inner), _scale(x)
+            narrow = Int8Convolution(first, before, between)
+            wide = Int8Convolution(second, between, self.scale)
             self.stages.append(partial(_residual, narrow, wide))
-        self.scale = _scale(x)
         return x
 
     def forward(self, strips: Tensor) -> Tensor:
