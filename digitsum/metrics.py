@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error
 
 from digitsum.errors import DataError
 from digitsum.readings import stack
@@ -45,6 +44,9 @@ def score(values: ArrayLike, sums_read: ArrayLike, truth: ArrayLike) -> Metrics:
     Raises:
         DataError: There are no strips, the shapes differ, or a number is not finite.
     """
+    # Not at the top: scikit-learn takes as long to import as torch, and predict scores nothing.
+    from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error
+
     values, sums_read, truth = (np.asarray(a, dtype=np.float64) for a in (values, sums_read, truth))
     if truth.ndim != 1 or not len(truth) or not values.shape == sums_read.shape == truth.shape:
         raise DataError(

@@ -35,6 +35,17 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     assert python("-c", code).stderr == "[]\n"
 
 
+def test_predict_loads_torch_and_little_else() -> None:
+    np.save("strip.npy", np.zeros((1, 40, 168), np.uint8))
+    code = (
+        "import sys; from digitsum.cli import app\n"
+        "try: app(['predict', 'strip.npy', '--out', 'out.csv'])\n"
+        "finally: print([m for m in ('torch', 'torchvision', 'scipy', 'sklearn')"
+        " if m in sys.modules])"
+    )
+    assert python("-c", code).stdout == "['torch']\n"
+
+
 def test_public_names_are_sorted_and_load_on_first_use() -> None:
     assert digitsum.__all__ == sorted(digitsum.__all__)
     assert set(digitsum.__all__) <= set(dir(digitsum))
