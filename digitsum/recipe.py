@@ -97,7 +97,7 @@ class Recipe:
 _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "epochs": ("a whole number from 1 up", lambda v: v >= 1),
     "batch_size": ("a whole number from 1 up", lambda v: v >= 1),
-    "optimizer": ("adam or adamw", lambda v: v in ("adam", "adamw")),
+    "optimizer": ("adam, adamw or muon", lambda v: v in ("adam", "adamw", "muon")),
     "lr": ("a number above 0", lambda v: 0 < v < float("inf")),
     "weight_decay": ("a number from 0 up", lambda v: 0 <= v < float("inf")),
     "schedule": ("constant or one_cycle", lambda v: v in ("constant", "one_cycle")),

@@ -69,7 +69,7 @@ FROM_1, SEED = "a whole number from 1 up", "a whole number in 0..4294967295"
         ("epochs", True, "a whole number"),
         ("epochs", None, "a whole number"),
         ("batch_size", -1, FROM_1),
-        ("optimizer", "sgd", "adam or adamw"),
+        ("optimizer", "sgd", "adam, adamw or muon"),
         ("optimizer", ["adam"], "text"),
         ("lr", 0.0, "a number above 0"),
         ("lr", float("nan"), "a number above 0"),

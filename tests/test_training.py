@@ -19,7 +19,6 @@ from digitsum.datasets.training_set import TrainingSet, batches, check_sums
 from digitsum.errors import CheckpointError, DataError, TrainingError, UsageError
 from digitsum.evaluation import Known
 from digitsum.inference import load_model
-from digitsum.optimizers import make_average
 from digitsum.outputs import last_path
 from digitsum.progress import EpochRecord, Estimate, Progress, Scoring, Start
 from digitsum.recipe import Recipe, gather
@@ -103,7 +102,8 @@ def test_what_a_checkpoint_reports_is_what_evaluation_measures(
 
 
 @pytest.mark.parametrize(
-    "keys", [{}, {"schedule": "one_cycle"}, {"warp": 1.0}, {"ema_decay": 0.99}]
+    "keys",
+    [{}, {"schedule": "one_cycle"}, {"warp": 1.0}, {"ema_decay": 0.99}, {"optimizer": "muon"}],
 )
 def test_resumed_equals_undisturbed_bit_for_bit(strips: StripSet, keys: dict[str, object]) -> None:
     keys = {"epochs": 4, **keys}
@@ -127,23 +127,6 @@ def test_resumed_equals_undisturbed_bit_for_bit(strips: StripSet, keys: dict[str
         assert all(torch.equal(left.unaveraged[k], right.unaveraged[k]) for k in left.unaveraged)
         assert left.metrics == right.metrics
     assert StoppedRun.open(last_path(PATH), {}, None).finished
-
-
-def test_an_average_follows_the_weights_and_forgets_the_first_ones() -> None:
-    model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
-    average = make_average(recipe(ema_decay=0.3), model)
-    assert average is not None
-    expected = None
-    for step in range(6):
-        with torch.no_grad():
-            model[0].weight.fill_(step)
-        model[1].num_batches_tracked.fill_(step)
-        average.update_parameters(model)
-        decay = min(0.3, (1 + step) / (10 + step))
-        expected = step if expected is None else decay * expected + (1 - decay) * step
-        assert average.module[0].weight.item() == pytest.approx(expected)
-        assert average.module[1].num_batches_tracked.item() == step
-    assert make_average(recipe(), model) is None
 
 
 def test_averaged_weights_are_what_a_checkpoint_holds(strips: StripSet) -> None:

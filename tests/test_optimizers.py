@@ -1,0 +1,74 @@
+"""Optimizers and averages of weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from digitsum.optimizers import MuonOfKernels, make_average, make_optimizer, make_schedule
+from digitsum.recipe import Recipe
+
+
+def recipe(**keys: object) -> Recipe:
+    return Recipe.from_dict({"arch": "cnn", "epochs": 2, **keys})  # type: ignore[arg-type]
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 16, 3), nn.Flatten(), nn.Linear(16, 2))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_step_of_muon_is_equally_long_in_all_directions(
+    memory_format: torch.memory_format,
+) -> None:
+    model = net().to(memory_format=memory_format)  # type: ignore[call-overload]
+    optimizer = make_optimizer(recipe(optimizer="muon", lr=0.01, weight_decay=0.0), model)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    model(torch.rand(4, 1, 5, 5)).square().sum().backward()
+    gradient = model[1].weight.grad.flatten(1)
+    optimizer.step()
+    moved = {name: before[name] - p.detach() for name, p in model.named_parameters()}
+    step = moved["1.weight"].flatten(1)
+    size = 0.01 * 0.2 * 72**0.5  # 72 = 8 channels of 3 x 3, the longer side
+    lengths = torch.linalg.svdvals(step)
+    steep = torch.linalg.matrix_rank(gradient)  # directions that the gradient has
+    assert 0.5 * size < lengths[steep - 1] <= lengths[0] < 1.3 * size
+    assert (step * gradient).sum() > 0
+    for name in ("0.weight", "0.bias", "1.bias", "3.weight", "3.bias"):  # Adam's first step
+        assert moved[name].abs().max() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_muon_follows_the_schedule_and_decays_weights() -> None:
+    model = net()
+    keys = recipe(optimizer="muon", lr=0.5, weight_decay=0.1, schedule="one_cycle")
+    optimizer = make_optimizer(keys, model)
+    make_schedule(keys, optimizer, steps=10)
+    assert isinstance(optimizer, MuonOfKernels)
+    rate = optimizer.param_groups[0]["lr"]
+    assert rate == pytest.approx(0.5 / 25)
+    before = model[1].weight.detach().clone()
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    torch.testing.assert_close(model[1].weight.detach(), before * (1 - 0.1 * rate))
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_an_average_follows_the_weights_and_forgets_the_first_ones() -> None:
+    model = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
+    average = make_average(recipe(ema_decay=0.3), model)
+    assert average is not None
+    expected = None
+    for step in range(6):
+        with torch.no_grad():
+            model[0].weight.fill_(step)
+        model[1].num_batches_tracked.fill_(step)
+        average.update_parameters(model)
+        decay = min(0.3, (1 + step) / (10 + step))
+        expected = step if expected is None else decay * expected + (1 - decay) * step
+        assert average.module[0].weight.item() == pytest.approx(expected)
+        assert average.module[1].num_batches_tracked.item() == step
+    assert make_average(recipe(), model) is None
