@@ -7,6 +7,7 @@ On disk a plain dict of tensors, text, numbers, lists and dicts, so that it load
 from __future__ import annotations
 
 import warnings
+import zipfile
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from digitsum.errors import CheckpointError
-from digitsum.outputs import whole_file
+from digitsum.outputs import uninterrupted, whole_file
 
 FORMAT = 1
 SHIPPED = ("reader",)  # names of the weights that come with the package
@@ -61,10 +62,12 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
             del content[key]
     _check_plain(content)
     try:
-        with whole_file(path) as stream:
+        # an exception that comes out of torch's writer on the way could end the process
+        with uninterrupted(), whole_file(path) as stream:
             torch.save(content, stream)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        reason = getattr(cause, "strerror", None) or str(error).splitlines()[0]
         raise CheckpointError(f"cannot write {path}: {reason}") from error
 
 
@@ -78,13 +81,54 @@ def locate(name: Path | str) -> Path:
 def load_tensors(path: Path) -> Any:
     """What a file of torch's holds, if that is tensors and plain values; nothing is executed.
 
+    What comes out takes no more memory than the file has bytes.
+
     Raises:
         UnpicklingError: It holds more.
+        CheckpointError: It claims to hold more than its size.
         Exception: It is damaged or no such file; torch raises many kinds, none documented.
     """
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):  # torch stores, but unpacks what others have compressed
+        with zipfile.ZipFile(path) as archive:
+            _check_size(path, sum(entry.file_size for entry in archive.infolist()), size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd files make torch warn; the caller's error says all
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    _check_size(path, _bytes_held(content), size)
+    return content
+
+
+def _check_size(path: Path, held: int, size: int) -> None:
+    if held > size:
+        raise CheckpointError(
+            f"{path} claims to hold {held:,} bytes in a file of {size:,}: it is damaged or forged"
+        )
+
+
+def _bytes_held(content: Any) -> int:
+    """Bytes of all tensors if each had its own; those of one storage seen twice as one."""
+    sizes: dict[tuple[int, int], int] = {}
+    left, seen = [content], {id(content)}
+    while left:  # neither deep nesting nor what holds itself a thousand times over does harm
+        value = left.pop()
+        inner: list[Any] = []
+        if isinstance(value, Tensor):
+            if _is_dense(value):
+                stored = value.untyped_storage()
+                needed = value.numel() * value.element_size()  # an expanded one needs more
+                key = (stored.data_ptr(), stored.nbytes())
+                sizes[key] = max(sizes.get(key, 0), stored.nbytes(), needed)
+        elif isinstance(value, dict):
+            inner = [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple):
+            inner = list(value)
+        elif type(value) not in (str, int, float, bool, type(None)):
+            raise UnpicklingError(f"it holds {type(value)}")
+        new = [one for one in inner if id(one) not in seen]
+        seen.update(map(id, new))
+        left.extend(new)
+    return sum(sizes.values())
 
 
 def load(path: Path) -> Checkpoint:
@@ -95,6 +139,8 @@ def load(path: Path) -> Checkpoint:
     """
     try:
         content = load_tensors(path)
+    except CheckpointError:
+        raise
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist: give the path of a checkpoint") from error
     except IsADirectoryError as error:
@@ -114,7 +160,7 @@ def load(path: Path) -> Checkpoint:
 
 def _checked(content: Any, path: Path) -> Checkpoint:
     """The dict of a file as a Checkpoint, its keys and their types compared."""
-    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
         raise CheckpointError(f"{path} is no digitsum checkpoint: it has no format number")
     if content["format"] > FORMAT:
         raise CheckpointError(

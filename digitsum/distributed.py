@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from digitsum.errors import UsageError
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -29,10 +31,20 @@ class World:
 
     @classmethod
     def of_environment(cls) -> World:
-        """What the launcher says; alone if there is none. Loads no torch."""
+        """What the launcher says; alone if there is none. Loads no torch.
+
+        Raises:
+            UsageError: It says nonsense.
+        """
         if not all(name in os.environ for name in LAUNCHED):
             return cls()
-        return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        rank, size = os.environ["RANK"], os.environ["WORLD_SIZE"]
+        if not (rank.isdecimal() and size.isdecimal() and int(rank) < int(size)):
+            raise UsageError(
+                f"RANK={rank} and WORLD_SIZE={size} in the environment are not those of a process "
+                "that torchrun started: unset them, or start with torchrun"
+            )
+        return cls(int(rank), int(size))
 
     @property
     def leads(self) -> bool:

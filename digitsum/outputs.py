@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from digitsum.errors import OutputExistsError, UsageError
+
+if sys.platform != "win32":
+    import fcntl
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -67,3 +74,69 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C and SIGTERM back until the block is done; only the main thread gets any."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, frame: arrived.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
+@contextmanager
+def sole_run(path: Path) -> Iterator[None]:
+    """Keeps a second run from writing the checkpoints of this one, for as long as it lasts.
+
+    The lock is the operating system's and ends with the process, however that ends. What killed
+    runs of this name have left half-written is removed.
+
+    Raises:
+        UsageError: Another run holds it, or nothing can be written there.
+    """
+    name = path
+    path = path.resolve()
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        held = _locked(lock)
+    except BlockingIOError as error:
+        raise UsageError(
+            f"another run is writing {name}: give another --out, or wait until it has ended"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"cannot write {name}: {error.strerror}") from error
+    with held:
+        try:
+            for output in (path, last_path(path)):
+                for half in path.parent.glob(f".{glob.escape(output.name)}.*.tmp"):
+                    half.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> IO[str]:
+    """The file, open and locked; one that its holder removed meanwhile is made anew."""
+    while True:
+        stream = open(path, "a")  # noqa: SIM115 - the caller closes it
+        try:
+            if sys.platform != "win32":
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(stream.fileno()).st_nlink:
+                return stream
+            stream.close()
+        except BaseException:
+            stream.close()
+            raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import platform
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from digitsum.inference import BATCH
 from digitsum.learner import Learner
 from digitsum.metrics import Metrics, score
 from digitsum.models import restore
-from digitsum.outputs import last_path
+from digitsum.outputs import last_path, sole_run
 from digitsum.progress import (
     ESTIMATE_AFTER,
     Clock,
@@ -66,6 +67,7 @@ def train(
         DataError: The strips do not suit the recipe.
         TrainingError: The loss is not finite; checkpoints written before stay as they are.
         CheckpointError: A checkpoint cannot be written.
+        UsageError: Another run is writing these checkpoints.
     """
     return _Run(recipe, data, Path(path), report).train()
 
@@ -142,6 +144,10 @@ class _Run:
 
     def train(self) -> Result:
         """Trains from the next epoch to the last, writing both checkpoints as it goes."""
+        with sole_run(self.path) if self.world.leads else nullcontext():
+            return self._train()
+
+    def _train(self) -> Result:
         strips = len(self.strips.train), len(self.strips.val)
         on = str(self.compute)
         if self.world.size > 1:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import Composition, compose, write
+from digitsum.recipe import Recipe
+from digitsum.training import train
 
 MNIST = Path(__file__).parents[2] / "shared" / "mnist"
 
@@ -44,3 +47,32 @@ def folder(made: Composition, tmp_path: Path) -> Path:
     """The same in two files, with their truth."""
     write(made, tmp_path / "strips", files=2)
     return tmp_path / "strips"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Two small checkpoints of strips/, which `project` lays out."""
+    folder = tmp_path_factory.mktemp("trained")
+    made = noise()
+    for name, seed in (("a", 0), ("b", 1)):
+        recipe = Recipe.from_dict({"arch": "cnn", "epochs": 1, "seed": seed, "device": "cpu"})
+        train(recipe, StripSet(["strips"], [made[0]], made[1]), folder / f"{name}.pt")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def project(trained: dict[str, bytes], tmp_path: Path) -> Path:
+    """A folder as a person has it: strips/ with one pair, and two checkpoints trained on it."""
+    images, sums = noise()
+    (tmp_path / "strips").mkdir()
+    np.save("strips/data0.npy", images)
+    np.save("strips/lab0.npy", sums)
+    for name, content in trained.items():
+        Path(name).write_bytes(content)
+    return tmp_path
+
+
+def noise() -> tuple[np.ndarray, np.ndarray]:
+    """50 strips of noise, 42 columns wide, and sums."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 255, (50, 40, 42), np.uint8), rng.integers(0, 10, 50)

@@ -103,15 +103,24 @@ def test_what_a_checkpoint_reports_is_what_evaluation_measures(
 
 @pytest.mark.parametrize(
     "keys",
-    [{}, {"schedule": "one_cycle"}, {"warp": 1.0}, {"ema_decay": 0.99}, {"optimizer": "muon"}],
+    [
+        {},
+        {"schedule": "one_cycle"},
+        {"warp": 1.0},
+        {"ema_decay": 0.99},
+        {"optimizer": "muon"},
+        {"arch": "reader", "digits_per_strip": 2},
+        {"arch": "resnet", "weights": "none", "limit": 4, "epochs": 2},
+    ],
 )
 def test_resumed_equals_undisturbed_bit_for_bit(strips: StripSet, keys: dict[str, object]) -> None:
-    keys = {"epochs": 4, **keys}
+    keys = {"epochs": 4, "precision": "fp32", **keys}
+    done = keys["epochs"] // 2
     whole = training.train(recipe(**keys), strips, Path("whole.pt"))
     with pytest.raises(Stop):
-        training.train(recipe(**keys), strips, PATH, stop_after(2))
+        training.train(recipe(**keys), strips, PATH, stop_after(done))
     stopped = StoppedRun.open(last_path(PATH), {}, None)
-    assert (stopped.epochs_done, stopped.finished) == (2, False)
+    assert (stopped.epochs_done, stopped.finished) == (done, False)
     torch.manual_seed(99)  # whatever happened in between
     resumed = training.resume(stopped, strips, lambda event: None)
 

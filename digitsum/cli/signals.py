@@ -1,4 +1,4 @@
-"""SIGTERM as an exception, so that files are closed and a line is said before the exit."""
+"""Ctrl-C and SIGTERM as exceptions, so that files are closed and a line is said before the exit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ class Terminated(BaseException):
     """SIGTERM arrived."""
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
+def _stop(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
+    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
 
 
 def install() -> None:
-    """Makes SIGTERM raise `Terminated` from here on."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Makes SIGTERM raise `Terminated` from here on, and a second Ctrl-C end at once."""
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, _stop)

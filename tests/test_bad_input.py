@@ -1,0 +1,268 @@
+"""Broken and hostile input, over every command: one line, its exit code, nothing written or run.
+
+To add a case, add a row to `BAD`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import noise
+from typer.testing import CliRunner
+
+from digitsum.cli import app
+
+
+def _payload(path: str) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+            return Path.touch, (Path("executed"),)  # type: ignore[return-value]
+
+    Path(path).write_bytes(pickle.dumps(Payload()))
+
+
+def _payload_in_torch_format(path: str) -> None:
+    torch.save({"format": 1}, path)
+    _payload("payload.pkl")
+    with zipfile.ZipFile(path) as archive:
+        names = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in names.items():
+            payload = name.endswith("data.pkl")
+            archive.writestr(name, Path("payload.pkl").read_bytes() if payload else content)
+    Path("payload.pkl").unlink()
+
+
+def _data(**arrays: np.ndarray) -> Callable[[], None]:
+    def lay() -> None:
+        images, sums = noise()
+        np.save("data9.npy", arrays.get("images", images))
+        np.save("lab9.npy", arrays.get("sums", sums), allow_pickle=True)
+
+    return lay
+
+
+def _pixel(value: float) -> np.ndarray:
+    images = noise()[0].astype(np.float32)
+    images[3, 4, 5] = value
+    return images
+
+
+def _write(path: str, content: bytes | str) -> Callable[[], object]:
+    return lambda: Path(path).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _folder(name: str) -> Callable[[], None]:
+    return lambda: Path(name).mkdir()
+
+
+def _two_widths() -> None:
+    Path("two").mkdir()
+    for number, width in enumerate((42, 50)):
+        np.save(f"two/data{number}.npy", np.zeros((9, 40, width), np.uint8))
+        np.save(f"two/lab{number}.npy", np.zeros(9))
+
+
+def _own(digits: np.ndarray) -> Callable[[], None]:
+    def lay() -> None:
+        Path("own").mkdir()
+        np.save("own/digits.npy", digits)
+        np.save("own/labels.npy", np.zeros(3))
+
+    return lay
+
+
+def _checkpoint(**changes: object) -> Callable[[], None]:
+    """a.pt with some keys changed; dicts of `data` and `split` over what is there."""
+
+    def lay() -> None:
+        content = torch.load("a.pt", weights_only=True)
+        for key, value in changes.items():
+            merged = key in ("data", "split")
+            content[key] = {**content[key], **value} if merged else value  # type: ignore[dict-item]
+        torch.save(content, "bad.pt")
+
+    return lay
+
+
+def _with_rows(rows: torch.Tensor) -> Callable[[], None]:
+    return _checkpoint(split={"val": rows})
+
+
+NEW = "train --arch cnn --data strips --out new.pt "
+LAUNCH = "MASTER_ADDR=localhost MASTER_PORT=1 "
+LAUGHS = "a: &a [ha]\n" + "".join(
+    f"{b}: &{b} [{', '.join(9 * ['*' + a])}]\n"
+    for a, b in zip("abcdefghij", "bcdefghijk", strict=True)
+)
+YAML_PAYLOAD = "epochs: !!python/object/apply:os.mkdir [executed]"
+TRAIN9 = "train --arch cnn --epochs 1 --out new.pt --data data9.npy"
+SUMS = noise()[1]
+
+# command; what lies there before it; exit code; words that the line on stderr must hold
+BAD = [
+    ("train --arch cnn --data nowhere", None, 1, "nowhere does not exist"),
+    (TRAIN9 + " --labels strips/lab0.npy", _write("data9.npy", "text"), 1, "not a readable .npy"),
+    (TRAIN9, _data(images=np.zeros((50, 41, 42), np.uint8)), 1, "strips are 40 rows high"),
+    (TRAIN9, _data(images=_pixel(np.nan)), 1, "NaN or infinite"),
+    (TRAIN9, _data(images=_pixel(-1)), 1, "pixels from -1 to"),
+    (TRAIN9, _data(images=np.zeros((0, 40, 42), np.uint8)), 1, "holds no strips"),
+    (TRAIN9, _data(sums=SUMS[:-1]), 1, "holds 49 labels for the 50 strips"),
+    (TRAIN9, _data(sums=SUMS - 5), 1, "whole and not negative"),
+    (TRAIN9, _data(sums=SUMS + 0.5), 1, "whole and not negative"),
+    (TRAIN9, _data(sums=np.array([Path("x")] * 50)), 1, "not a readable .npy array"),
+    ("train --arch cnn --data mnist --labels strips/lab0.npy", None, 2, "--labels goes with one"),
+    ("train --arch lstm", None, 2, "choose from cnn, reader, resnet"),
+    ("train", None, 2, "no architecture: give --arch, one of cnn, reader, resnet"),
+    ("train --arch cnn --set droput=0.1", None, 2, "did you mean 'dropout'"),
+    ("train --arch cnn --set weights=none", None, 2, "unknown recipe key 'weights' for cnn"),
+    ("train --arch cnn --weights none", None, 2, "unknown recipe key 'weights' for cnn"),
+    ("train --arch cnn --epochs 0", None, 2, "epochs: 0 is not allowed"),
+    ("train --arch cnn --lr -1", None, 2, "lr: -1.0 is not allowed"),
+    ("train --arch cnn --set dropout=1.5 --data strips --out n.pt", None, 2, "dropout"),
+    ("train --arch cnn --set loss=l3 --data strips --out n.pt", None, 2, "choose from focal_l1"),
+    ("train --arch cnn --recipe r.yaml", _write("r.yaml", "epochs: [1"), 2, "is not YAML"),
+    ("train --arch cnn --recipe r.yaml", None, 2, "r.yaml cannot be read"),
+    ("train --arch cnn --out a.pt --data strips", None, 2, "a.pt exists: choose another name"),
+    ("train --arch cnn --out gone/x.pt", None, 2, "create the folder gone first"),
+    ("train --arch cnn --out x.model", None, 2, "name a checkpoint ….pt"),
+    ("train --arch cnn --device tpu --data strips --out n.pt", None, 2, "choose from auto, cpu"),
+    ("train --arch resnet --weights w.pth --data strips", None, 1, "w.pth cannot be read"),
+    ("train --arch resnet --weights a.pt --data strips", None, 1, "not a ResNet-50"),
+    ("train --arch reader --weights a.pt --data strips --out n.pt", None, 1, "do not fit a reader"),
+    ("train --arch reader --set digits_per_strip=0 --data strips --out n.pt", None, 2, "in 1..11"),
+    ("train --arch reader --set restarts=-1 --data strips --out n.pt", None, 2, "restarts: -1"),
+    ("eval reader", None, 1, "give --data"),
+    ("train --resume a.pt", None, 2, "goes on from its ….last.pt"),
+    ("train --resume gone.last.pt", None, 1, "gone.last.pt does not exist"),
+    ("eval gone.pt", None, 1, "gone.pt does not exist"),
+    ("eval bad.pt", _write("bad.pt", "damaged"), 1, "bad.pt"),
+    ("eval bad.pt", _write("bad.pt", b""), 1, "bad.pt cannot be read"),
+    ("eval bad.pt", lambda: _payload("bad.pt"), 1, "bad.pt"),
+    ("eval bad.pt", lambda: _payload_in_torch_format("bad.pt"), 1, "never loads"),
+    ("eval bad.pt", lambda: torch.save({"a": 1}, "bad.pt"), 1, "has no format number"),
+    ("eval a.pt --data builtin", None, 1, "this model was trained on 42"),
+    ("eval a.pt", lambda: np.save("strips/lab0.npy", SUMS + 1), 1, "fingerprint"),
+    ("predict gone.npy --model a.pt --out r.csv", None, 1, "gone.npy does not exist"),
+    ("predict data9.npy --model a.pt --out r.csv", _data(images=_pixel(np.inf)), 1, "NaN"),
+    ("predict wide.npy --model a.pt --out r.csv",
+     lambda: np.save("wide.npy", np.zeros((3, 40, 50), np.uint8)), 1, "wide.npy: strips are 50"),
+    ("predict strips/data0.npy --model a.pt --out r.txt", None, 2, "name it .csv"),
+    ("predict strips/data0.npy --model a.pt --out r.csv --format jsonl", None, 2, "csv and jsonl"),
+    ("predict strips/data0.npy --model a.pt --digits-per-strip 0", None, 2, "from 1 up, or any"),
+    ("predict strips/data0.npy --model reader --digits-per-strip 12", None, 1, "in 11 columns"),
+    ("predict strips/data0.npy --model a.pt --part 3/2", None, 2, "--part 3/2: give I/N"),
+    ("predict strips/data0.npy --model a.pt --part 1", None, 2, "--part 1: give I/N"),
+    ("predict strips/data0.npy --model a.pt --part 1/2 --json", None, 2, "give --format jsonl"),
+    ("compare a.pt --data strips", None, 2, "two or more"),
+    ("synth strips", None, 2, "strips holds data0.npy"),
+    ("train --resume a.last.pt --arch resnet", None, 2, "arch resnet differs from the run's cnn"),
+    ("train --arch cnn --data strips --out " + "x" * 300 + ".pt", None, 2, "too long"),
+    ("predict strips/data0.npy --model a.pt --digits-per-strip ²", None, 2, "from 1 up, or any"),
+    ("synth new --strips 1000000000000000", None, 1, "out of memory"),
+    ("synth new --strips 2 --files 3", None, 2, "2 strips cannot be spread over more files"),
+    ("synth new --seed 1 --per-strip 999", None, 2, "width 41958 is too large"),
+    ("train --arch cnn --data " + "x" * 300, None, 1, "too long"),
+    ("predict strips/data0.npy --model a.pt --out /dev/null --overwrite --format csv", None, 2,
+     "folder or a device"),
+    ("synth a.pt", None, 2, "a.pt is a file"),
+    ("synth new --per-strip 4-2", None, 2, "the fewest first"),
+    ("synth new --per-strip many", None, 2, "give a number of digits"),
+    ("synth new --width 100", None, 2, "4 digits need 168 columns"),
+    ("synth new --digits nowhere", None, 1, "digits.npy cannot be read"),
+    ("synth new --digits mnist --mnist-root nowhere", None, 1, "no MNIST in nowhere"),
+    # strips and labels
+    (TRAIN9, lambda: np.save("data9.npy", noise()[0]), 1, "expected lab9.npy or labels9.npy"),
+    (TRAIN9, _data(images=np.zeros((50, 40, 20), np.uint8)), 1, "at least 28 columns"),
+    (TRAIN9, _data(images=np.zeros((50, 3, 40, 42), np.uint8)), 1, "strips are 40 rows high"),
+    (TRAIN9, _data(images=np.full((50, 40, 42), 300, np.uint16)), 1, "pixels from 300 to 300"),
+    (TRAIN9, _data(images=np.zeros((50, 40, 42), np.complex64)), 1, "complex64: strips are"),
+    (TRAIN9, _data(images=np.zeros((50, 40, 42), "M8[s]")), 1, "strips are integers"),
+    (TRAIN9, _data(images=np.zeros((50, 40, 42), [("r", "u1")])), 1, "strips are integers"),
+    (TRAIN9, _data(sums=np.array(["one"] * 50)), 1, "labels are numbers"),
+    (TRAIN9, _data(sums=np.zeros((50, 2))), 1, "labels are numbers of shape (N,)"),
+    (TRAIN9, _data(sums=np.full(50, np.inf)), 1, "label 0 is inf"),
+    (TRAIN9, _data(sums=np.full(50, 2.0**40)), 1, "label 0 is"),
+    (TRAIN9.replace("cnn", "reader --set digits_per_strip=1"), _data(sums=SUMS * 0 + 10), 1, "10"),
+    ("train --arch cnn --out n.pt --data empty", _folder("empty"), 1, "empty holds no dataN.npy"),
+    ("train --arch cnn --out n.pt --data two", _two_widths, 1, "strips of one set need one width"),
+    ("predict strips --model a.pt", None, 1, "strips is a folder: expected a .npy file"),
+    ("predict p.npz --model a.pt", lambda: np.savez("p.npz", noise()[0]), 1, "not a readable .npy"),
+    ("eval reader --data strips", lambda: _write("strips/truth0.npz", "zip")(), 1, "remove it"),
+    # recipes
+    (NEW + "--recipe r.yaml", _write("r.yaml", LAUGHS), 2, "unknown recipe key 'a'"),
+    (NEW + "--recipe r.yaml", _write("r.yaml", YAML_PAYLOAD), 2, "is not YAML"),
+    (NEW + "--recipe r.yaml", _write("r.yaml", b"\xff\xfe"), 2, "it is not text in UTF-8"),
+    (NEW + "--recipe r.yaml", _write("r.yaml", "a: " + "x" * 1_000_001), 2, "that is none"),
+    (NEW + "--recipe r.yaml", _write("r.yaml", "[" * 5000), 2, "is not YAML"),
+    (NEW + "--recipe r.yaml", _write("r.yaml", "- epochs"), 2, "not a list of `key: value` lines"),
+    (NEW + "--recipe strips", None, 2, "strips cannot be read"),
+    (NEW + "--set epochs", None, 2, "not of the form key=value"),
+    (NEW + "--set lr=[1]", None, 2, "lr: [1] is not allowed"),
+    (NEW + "--set optimizer=sgd", None, 2, "adam, adamw or muon"),
+    (NEW + "--set warp=99", None, 2, "a number of pixels in 0..10"),
+    (NEW + "--lr nan", None, 2, "lr: nan is not allowed"),
+    (NEW + "--batch-size 0", None, 2, "batch_size: 0 is not allowed"),
+    (NEW + "--limit 0", None, 2, "limit: 0 is not allowed"),
+    (NEW + "--seed 4294967296", None, 2, "in 0..4294967295"),
+    (NEW + "--precision fp8", None, 2, "auto, fp32 or bf16"),
+    (NEW + "--device cuda:99", None, 2, "cuda:99"),
+    # checkpoints
+    ("eval bad.pt", _checkpoint(arch="lstm"), 1, "unknown"),
+    ("eval bad.pt", _checkpoint(recipe={"arch": "cnn", "evil": 1}), 1, "evil"),
+    ("eval bad.pt", _checkpoint(weights={}), 1, "is missing"),
+    ("eval bad.pt", _checkpoint(weights={"x": torch.ones(1)}), 1, "is missing"),
+    ("eval bad.pt", _checkpoint(format=99), 1, "install a newer digitsum"),
+    ("eval bad.pt", _checkpoint(format=True), 1, "no format number"),
+    ("eval bad.pt", _checkpoint(weights={"x": torch.tensor(np.nan)}), 1, "finite numbers"),
+    ("eval bad.pt", _checkpoint(metrics={"epoch": "9"}), 1, "'metrics.epoch' is missing or wrong"),
+    ("eval bad.pt", _with_rows(torch.tensor([-1])), 1, "rows outside 0..49"),
+    ("eval bad.pt", _with_rows(torch.tensor([10**9])), 1, "rows outside 0..49"),
+    ("eval bad.pt", _with_rows(torch.tensor([0.5])), 1, "rows outside 0..49"),
+    ("eval bad.pt --data strips", _checkpoint(data=dict(width=2**62)), 1, "bad.pt"),
+    ("compare a.pt bad.pt --data strips", _write("bad.pt", "PK"), 1, "bad.pt"),
+    ("predict strips/data0.npy --model strips", None, 1, "strips is a folder"),
+    ("train --resume bad.last.pt", _write("bad.last.pt", "PK"), 1, "bad.last.pt"),
+    ("train --resume b.last.pt", lambda: Path("b.pt").unlink(), 1, "the run's best so far, is"),
+    ("train --resume b.last.pt", lambda: Path("a.pt").replace("b.pt"), 1, "is not of the run"),
+    # options and the environment
+    ("predict strips/data0.npy --model a.pt --precision int8", None, 2, "int8"),
+    ("predict strips/data0.npy --model a.pt --out gone/r.csv", None, 2, "create the folder gone"),
+    ("predict strips/data0.npy --model a.pt --out a.pt --format csv", None, 2, "a.pt exists"),
+    ("DIGITSUM_MNIST=nowhere train --arch cnn --data mnist --out n.pt", None, 1, "no MNIST in now"),
+    (LAUNCH + "RANK=0 WORLD_SIZE=two " + NEW, None, 2, "WORLD_SIZE"),
+    (LAUNCH + "RANK=2 WORLD_SIZE=2 " + NEW, None, 2, "RANK"),
+    ("synth new --digits own", _own(np.zeros((3, 28, 27), np.uint8)), 1, "expected uint8 (M, 28"),
+    ("synth new --digits own", _own(np.zeros((4, 28, 28), np.uint8)), 1, "4 labels in 0..9"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "before", "code", "words"), BAD, ids=[row[0] for row in BAD])
+def test_bad_input_is_one_line_and_writes_nothing(
+    project: Path,
+    command: str,
+    before: Callable[[], object] | None,
+    code: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if before is not None:
+        before()
+    there = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    words_given = command.split()
+    while "=" in words_given[0]:
+        monkeypatch.setenv(*words_given.pop(0).split("="))
+    result = CliRunner().invoke(app, words_given)
+    assert isinstance(result.exception, SystemExit), result.exception  # no traceback
+    assert result.exit_code == code, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert words in line
+    assert result.stdout == ""
+    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == there
