@@ -222,6 +222,17 @@ def fill_disk(victim: Victim, kilobytes: int) -> list[str]:
     return wrong
 
 
+def refuse_read_only(victim: Victim) -> list[str]:
+    """Trains into a file system that became read-only; gives all that is not as it should be."""
+    place = victim.folder / "disk"
+    with small_disk(place, 100):
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        run = victim.run("disk")
+    line = "error: cannot write model.pt: you may not write into ."
+    said = run.stderr.splitlines()
+    return [] if (run.code, said) == (2, [line]) else [f"exit {run.code}, said {said}"]
+
+
 def damaged(content: bytes, rng: np.random.Generator, head: int) -> bytes:
     """The same with up to four places changed, most near its beginning, and perhaps cut short."""
     for _ in range(rng.integers(1, 5)):
@@ -341,10 +352,11 @@ def break_all(kills: int = 50, signals: int = 20, files: int = 100_000) -> None:
                 sizes = (200, 800, 1500, 2700, 3400, 4000)
                 try:
                     found = ["; ".join(fill_disk(victim, size)) for size in sizes]
+                    found += ["; ".join(refuse_read_only(victim))]
                 except PermissionError as error:
                     found = [f"not tried: {error}"]
                 outcomes = Counter(wrong or "one line, the old files whole" for wrong in found)
-                tell("a full disk (tmpfs of 0.2 to 4 MB)", len(found), outcomes)
+                tell("a full disk (tmpfs of 0.2 to 4 MB), a read-only one", len(found), outcomes)
         before = peak_megabytes()
         outcomes = fuzz(sound_arrays(), files, 0, open_arrays, head=128)
         tell("damaged `.npy` files of strips and labels", files, outcomes)

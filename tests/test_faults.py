@@ -73,6 +73,13 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
         pytest.skip(f"no small file system can be mounted here: {error}")
 
 
+def test_a_read_only_file_system_is_one_line(faults: ModuleType, victim: Any) -> None:
+    try:
+        assert faults.refuse_read_only(victim) == []
+    except PermissionError as error:
+        pytest.skip(f"no small file system can be mounted here: {error}")
+
+
 def test_a_second_run_of_one_name_is_refused(strips: StripSet) -> None:
     recipe = Recipe.from_dict({"arch": "cnn", "epochs": 1, "device": "cpu"})
     with sole_run(Path("cnn.pt")):
