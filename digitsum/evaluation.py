@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,17 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Misread:
+    """A strip whose sum was read wrong."""
+
+    row: int  # in the data
+    strip: NDArray[np.uint8]  # (40, W)
+    truth: int  # its sum
+    digits: NDArray[np.int8] | None  # (K,) that stand there, where it is known
+    reading: Readings  # of this one strip
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Metrics of one model: `train` and `val` of its own run, or `data` for other strips."""
 
@@ -36,6 +47,7 @@ class Evaluation:
     arch: str
     splits: dict[str, Metrics]
     known: Known  # strips of the run among those that it was scored on
+    misread: list[Misread] = field(default_factory=list)  # of the last split, the worst first
 
     def to_dict(self) -> dict[str, object]:
         """The JSON of `digitsum eval`."""
@@ -43,18 +55,46 @@ class Evaluation:
         return {"model": self.model, "arch": self.arch, "splits": splits, **asdict(self.known)}
 
 
-def evaluate(model: LoadedModel, data: StripSet) -> Evaluation:
+def evaluate(model: LoadedModel, data: StripSet, errors: int = 0) -> Evaluation:
     """Reads the strips a chunk at a time and scores them by part.
+
+    Args:
+        model: What reads.
+        data: Strips and sums.
+        errors: How many misread strips to give, at the most.
 
     Raises:
         DataError: The strips do not suit the model.
     """
-    splits = {
-        name: score_rows(read_rows(model, data, rows), data, rows)
-        for name, rows in parts(model.checkpoint, data).items()
-    }
+    splits, misread = {}, []
+    for name, rows in parts(model.checkpoint, data).items():
+        readings = read_rows(model, data, rows)
+        splits[name] = score_rows(readings, data, rows)
+        misread = worst(readings, data, rows, errors)
     known = known_rows(model.checkpoint, data, np.arange(len(data)))
-    return Evaluation(model.name, model.arch, splits, known)
+    return Evaluation(model.name, model.arch, splits, known, misread)
+
+
+def worst(readings: Readings, data: StripSet, rows: NDArray[np.int64], count: int) -> list[Misread]:
+    """The strips among these ascending rows whose sums were read wrong, farthest off first."""
+    off = np.abs(readings.value - data.sums[rows])
+    wrong = np.flatnonzero(readings.sum != data.sums[rows])
+    chosen = np.sort(wrong[np.argsort(-off[wrong], kind="stable")][:count])
+    if not len(chosen):
+        return []
+    truth = data.truth()
+    strips = np.concatenate(list(data.chunks(rows[chosen])))
+    found = [
+        Misread(
+            row=int(row := rows[i]),
+            strip=strip,
+            truth=int(data.sums[row]),
+            digits=None if truth is None else truth[row],
+            reading=readings.rows(slice(i, i + 1)),
+        )
+        for i, strip in zip(chosen, strips, strict=True)
+    ]
+    return sorted(found, key=lambda m: -abs(float(m.reading.value[0]) - m.truth))
 
 
 def score_rows(readings: Readings, data: StripSet, rows: NDArray[np.int64]) -> Metrics:

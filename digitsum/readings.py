@@ -27,6 +27,14 @@ class Readings:
     def __len__(self) -> int:
         return len(self.sum)
 
+    def rows(self, chosen: slice) -> Readings:
+        """Those of some of the strips."""
+        cut: dict[str, Any] = {}
+        for field in fields(self):
+            array = getattr(self, field.name)
+            cut[field.name] = None if array is None else array[chosen]
+        return Readings(**cut)
+
     @classmethod
     def concatenate(cls, parts: Sequence[Readings]) -> Readings:
         """Readings of all parts in order; digits of unequal length are padded with -1."""

@@ -233,6 +233,8 @@ BAD = [
     ("train --resume b.last.pt", lambda: Path("a.pt").replace("b.pt"), 1, "is not of the run"),
     # options and the environment
     ("predict strips/data0.npy --model a.pt --precision int8", None, 2, "int8"),
+    ("predict strips/data0.npy --model a.pt --show --json", None, 2, "give --out too"),
+    ("eval a.pt --show-errors 2 --json", None, 2, "give one of them"),
     ("predict strips/data0.npy --model a.pt --out gone/r.csv", None, 2, "create the folder gone"),
     ("predict strips/data0.npy --model a.pt --out a.pt --format csv", None, 2, "a.pt exists"),
     ("DIGITSUM_MNIST=nowhere train --arch cnn --data mnist --out n.pt", None, 1, "no MNIST in now"),

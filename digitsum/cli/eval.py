@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from digitsum.cli import options
+from digitsum.errors import UsageError
 
 
 def evaluate(
@@ -16,6 +17,16 @@ def evaluate(
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
+    show_errors: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Draw the N strips that were read farthest off (of the run's own, the validation "
+            "strips).",
+            show_default=False,
+        ),
+    ] = 0,
     as_json: options.Json = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -32,13 +43,20 @@ def evaluate(
     from digitsum.datasets import open_data
     from digitsum.inference import load_model
 
+    if as_json and show_errors:
+        raise UsageError("--show-errors draws, --json prints one document: give one of them")
     loaded = load_model(model, device, precision)
     if data:
         strips = open_data(data, labels, mnist_root)
     else:
         strips = evaluation.run_data(loaded.checkpoint, labels, mnist_root)
-    result = evaluation.evaluate(loaded, strips)
+    result = evaluation.evaluate(loaded, strips, show_errors)
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2))
-    else:
-        show_evaluation(result)
+        return
+    show_evaluation(result)
+    if show_errors:
+        from digitsum.cli.pictures import show_misread
+
+        for misread in result.misread:
+            show_misread(misread)

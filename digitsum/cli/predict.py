@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,6 +49,10 @@ def predict(
         typer.Option(help="File to write: .csv, .jsonl, or .npy for the sums alone."),
     ] = None,
     overwrite: options.Overwrite = False,
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="Draw the strips with what is read, in place of lines."),
+    ] = False,
     as_json: options.Json = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -58,12 +63,15 @@ def predict(
     file. A regressor leaves confidence, digits and columns empty.
     """
     from digitsum.cli import writers
+    from digitsum.cli.pictures import show_readings
     from digitsum.cli.show import say, say_known
     from digitsum.datasets.arrays import ImageFile, slices
     from digitsum.evaluation import Known, count_known
     from digitsum.inference import load_model, part_rows
     from digitsum.outputs import check_output
 
+    if show and out is None and (as_json or format):
+        raise UsageError("--show draws on stdout: give --out too for what is to be written")
     kind = writers.kind(out, format, as_json)
     count = None if digits_per_strip is None else _count(digits_per_strip)
     number, parts = (1, 1) if part is None else _part(part, kind)
@@ -80,12 +88,20 @@ def predict(
         with prefixed(str(file.path)):
             loaded.check_width(file.shape[2], count)
     rows = part_rows([file.shape[0] for file in files], number, parts)
-    with writers.open_writer(kind, out, loaded.name, loaded.arch, header=number == 1) as write:
+    draw = show_readings if show else _nothing
+    writer = writers.open_writer(kind, out, loaded.name, loaded.arch, header=number == 1)
+    with nullcontext(_nothing) if show and out is None else writer as write:
         for file, own in zip(files, rows, strict=True):
             for start, strips in slices(file, own):
-                write(str(file.path), start, loaded.read(strips, count))
+                readings = loaded.read(strips, count)
+                write(str(file.path), start, readings)
+                draw(str(file.path), start, strips, readings)
                 known += count_known(loaded.checkpoint, strips)
     say_known(loaded.name, known)
+
+
+def _nothing(*given: object) -> None:
+    """Stands in for a writer or a drawer that was not asked for."""
 
 
 def _count(text: str) -> int | None:
