@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 
 import numpy as np
@@ -16,6 +16,7 @@ from digitsum.errors import DataError, UsageError, prefixed
 from digitsum.evaluation import Known, is_own, known_rows, parts, read_rows, score_rows
 from digitsum.inference import BATCH, LoadedModel
 from digitsum.metrics import Metrics
+from digitsum.readings import Readings
 
 RESAMPLES = 10_000  # of the bootstrap
 ROUNDS = 5  # of timing; the models take turns in each
@@ -53,6 +54,8 @@ class Comparison:
     count: int
     models: list[Row]
     pairs: list[Pair]
+    rows: NDArray[np.int64] = field(repr=False)  # ascending, of the data
+    readings: list[Readings] = field(repr=False)  # of these rows, by model
 
     def to_dict(self) -> dict[str, object]:
         """The JSON of `digitsum compare`."""
@@ -80,20 +83,20 @@ def compare(models: Sequence[LoadedModel], data: StripSet, seed: int = 0) -> Com
     """
     check_count(models)
     split, rows = common_rows(models, data)
-    speeds = _speeds(models, data)
-    table, right = [], []
-    for model, speed in zip(models, speeds, strict=True):
-        readings, truth = read_rows(model, data, rows), data.sums[rows]
-        metrics = score_rows(readings, data, rows)
+    speeds = measure_speeds(models, data)
+    readings = [read_rows(model, data, rows) for model in models]
+    table = []
+    for model, speed, read in zip(models, speeds, readings, strict=True):
+        metrics = score_rows(read, data, rows)
         known = known_rows(model.checkpoint, data, rows)
         table.append(Row(model.name, model.arch, model.parameters, speed, known, metrics))
-        right.append(readings.sum == truth)
+    right = [read.sum == data.sums[rows] for read in readings]
     rng = np.random.default_rng(seed)
     pairs = [
         paired_test(models[i].name, models[j].name, right[i], right[j], rng)
         for i, j in itertools.combinations(range(len(models)), 2)
     ]
-    return Comparison(split, len(rows), table, pairs)
+    return Comparison(split, len(rows), table, pairs, rows, readings)
 
 
 def common_rows(models: Sequence[LoadedModel], data: StripSet) -> tuple[str, NDArray[np.int64]]:
@@ -148,7 +151,7 @@ def paired_test(
     )
 
 
-def _speeds(models: Sequence[LoadedModel], data: StripSet) -> list[float]:
+def measure_speeds(models: Sequence[LoadedModel], data: StripSet) -> list[float]:
     """Strips per second of each model: the median of rounds in which they take turns."""
     strips = np.resize(next(data.chunks(size=TIMED)), (TIMED, ROWS, data.width))
     rates: list[list[float]] = [[] for _ in models]

@@ -14,7 +14,7 @@ from digitsum.datasets.arrays import StripSet, strip_hashes
 from digitsum.errors import DataError, prefixed
 from digitsum.inference import LoadedModel
 from digitsum.metrics import Metrics, score, score_digits
-from digitsum.readings import Readings
+from digitsum.readings import Readings, added
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ class Misread:
     truth: int  # its sum
     digits: NDArray[np.int8] | None  # (K,) that stand there, where it is known
     reading: Readings  # of this one strip
+
+    @property
+    def truth_in_words(self) -> str:
+        """`3 + 5 = 8`, or the sum alone."""
+        return str(self.truth) if self.digits is None else f"{added(self.digits)} = {self.truth}"
 
 
 @dataclass(frozen=True)

@@ -85,3 +85,40 @@ def score_digits(metrics: Metrics, read: NDArray[np.int8], truth: NDArray[np.int
         digit_accuracy=100 * float(right.sum() / max((truth >= 0).sum(), 1)),
         string_accuracy=100 * float((read == truth).all(1).mean()),
     )
+
+
+def calibration_error(
+    confidence: NDArray[np.floating], right: NDArray[np.bool_], bins: int = 15
+) -> float:
+    """Expected calibration error in points, with bins of equal width (Guo et al., 2017).
+
+    Args:
+        confidence: Of each reading, (N,), 0..1.
+        right: Whether its sum is the true one, (N,).
+        bins: Into how many parts 0..1 is cut.
+    """
+    count, sure, correct = reliability(confidence, right, bins)
+    return float(np.nansum(count * np.abs(sure - correct)) / count.sum())
+
+
+def reliability(
+    confidence: NDArray[np.floating], right: NDArray[np.bool_], bins: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """By bins of confidence: strips, mean confidence and exact accuracy in percent, (bins,) each.
+
+    The two are NaN where a bin holds no strip.
+    """
+    place = np.minimum((np.asarray(confidence, np.float64) * bins).astype(int), bins - 1)
+    count = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        sure = 100 * np.bincount(place, confidence, bins) / count
+        correct = 100 * np.bincount(place, right, bins) / count
+    return count, sure, correct
+
+
+def selective_accuracy(
+    confidence: NDArray[np.floating], right: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Exact accuracy in percent of the n most confident readings, for n in 1..N, (N,)."""
+    order = np.argsort(-np.asarray(confidence), kind="stable")
+    return np.asarray(100 * np.cumsum(right[order]) / np.arange(1, len(order) + 1))

@@ -54,3 +54,16 @@ def stack(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
             for array in arrays
         ]
     return np.concatenate(arrays)
+
+
+def said(readings: Readings, i: int) -> str:
+    """`read 3 + 5 = 8, 99.1% sure` of a model that tells digits, else `read 8 (value 7.93)`."""
+    if readings.digits is None or readings.confidence is None:
+        return f"read {readings.sum[i]} (value {readings.value[i]:.2f})"
+    sure = f"{100 * readings.confidence[i]:.1f}% sure"
+    return f"read {added(readings.digits[i])} = {readings.sum[i]}, {sure}"
+
+
+def added(digits: NDArray[np.int8]) -> str:
+    """`3 + 5`; `nothing` if there is no digit."""
+    return " + ".join(str(digit) for digit in digits if digit >= 0) or "nothing"

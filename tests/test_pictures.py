@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from digitsum import evaluation
 from digitsum.cli import app
-from digitsum.cli.pictures import draw, said
+from digitsum.cli.pictures import draw
 from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.synthesis import Composition
 from digitsum.inference import load_model
-from digitsum.readings import Readings
+from digitsum.readings import Readings, said
 
 
 def test_light_is_dense_and_every_line_is_as_wide_as_asked() -> None:

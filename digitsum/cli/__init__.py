@@ -17,6 +17,7 @@ from digitsum.cli import signals
 from digitsum.cli.compare import compare
 from digitsum.cli.eval import evaluate
 from digitsum.cli.predict import predict
+from digitsum.cli.report import report
 from digitsum.cli.synth import synth
 from digitsum.cli.train import train
 from digitsum.distributed import World, is_lost_peer
@@ -79,6 +80,7 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("compare")(compare)
+app.command("report")(report)
 app.command("synth")(synth)
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from digitsum.cli.show import stdout
 from digitsum.evaluation import Misread
-from digitsum.readings import Readings
+from digitsum.readings import Readings, said
 
 MAX_COLUMNS = 100  # of a terminal that a strip takes
 SHADES = " .:-=+*#%@"
@@ -26,10 +26,7 @@ def show_readings(name: str, start: int, strips: NDArray[np.uint8], readings: Re
 
 def show_misread(misread: Misread) -> None:
     """Draws a strip that was read wrong, with what was read and what is there."""
-    truth = str(misread.truth)
-    if misread.digits is not None:
-        truth = f"{_added(misread.digits)} = {truth}"
-    stdout.print(f"strip {misread.row}: there is {truth}")
+    stdout.print(f"strip {misread.row}: there is {misread.truth_in_words}")
     _show(misread.strip, misread.reading, 0)
 
 
@@ -68,16 +65,3 @@ def _below(digits: NDArray[np.int8], columns: NDArray[np.int16], scale: float) -
     for digit, column in zip(digits[digits >= 0], columns[digits >= 0], strict=True):
         line = line.ljust(int(column * scale)) + str(digit)
     return line
-
-
-def said(readings: Readings, i: int) -> str:
-    """`3 + 5 = 8, 99.1% sure` of a model that tells digits, else `8 (value 7.93)`."""
-    if readings.digits is None or readings.confidence is None:
-        return f"read {readings.sum[i]} (value {readings.value[i]:.2f})"
-    sure = f"{100 * readings.confidence[i]:.1f}% sure"
-    return f"read {_added(readings.digits[i])} = {readings.sum[i]}, {sure}"
-
-
-def _added(digits: NDArray[np.int8]) -> str:
-    """`3 + 5`; `nothing` if there is no digit."""
-    return " + ".join(str(digit) for digit in digits if digit >= 0) or "nothing"
