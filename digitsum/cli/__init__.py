@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from digitsum import __version__
 from digitsum.cli import signals
 from digitsum.cli.compare import compare
+from digitsum.cli.draw import draw
 from digitsum.cli.eval import evaluate
 from digitsum.cli.predict import predict
 from digitsum.cli.report import report
@@ -81,6 +82,7 @@ app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("compare")(compare)
 app.command("report")(report)
+app.command("draw")(draw)
 app.command("synth")(synth)
 
 
