@@ -22,7 +22,7 @@ check: .venv/ready ## lint, format and types
 	touch $@
 
 weights: .venv/ready ## trains the weights that ship: hours; MNIST as for digitsum train
-	$(BIN)/digitsum train --arch reader --data mnist --epochs 24 --out weights-start.pt --overwrite
+	$(BIN)/digitsum train --arch reader --data mnist --out weights-start.pt --overwrite
 	$(BIN)/python benchmarks/weights.py weights-start.pt
 
 clean:
