@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check weights clean
+.PHONY: demo test check weights pictures clean
 
 demo: .venv/ready ## the main job, end to end, in a few minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
@@ -24,6 +24,12 @@ check: .venv/ready ## lint, format and types
 weights: .venv/ready ## trains the weights that ship: hours; MNIST as for digitsum train
 	$(BIN)/digitsum train --arch reader --data mnist --out weights-start.pt --overwrite
 	$(BIN)/python benchmarks/weights.py weights-start.pt
+
+pictures: .venv/ready ## draws the pictures of README and docs again; MNIST as for digitsum train
+	$(BIN)/python benchmarks/picture.py docs/strips.png reader --data mnist-test
+	$(BIN)/python benchmarks/columns.py docs/columns.png reader --data mnist-test --row 7
+	$(BIN)/digitsum report reader --data mnist-test --out report.html --overwrite
+	$(BIN)/python benchmarks/screenshots.py report.html
 
 clean:
 	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

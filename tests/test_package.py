@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -65,19 +64,6 @@ def test_errors_are_drawn_as_they_are() -> None:
 
     drawn = re.findall(r"(\w+Error)", errors.__doc__ or "")
     assert sorted(drawn) == sorted(n for n in vars(errors) if n.endswith("Error"))
-
-
-def test_the_example_brings_trains_and_reads_its_own_strips(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    example = runpy.run_path(str(ROOT / "examples" / "own_strips.py"))
-    images, sums = example["my_strips"](80, seed=2)
-    np.save(tmp_path / "data0.npy", images)
-    np.save(tmp_path / "lab0.npy", sums)
-    example["main"](tmp_path, epochs=1)
-    printed = capsys.readouterr().out
-    assert printed.count("sum read") == 5
-    assert (tmp_path / "cnn.pt").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,49 @@
+"""The examples run, and come to what they say."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def example(name: str) -> dict[str, Any]:
+    return runpy.run_path(str(EXAMPLES / name))
+
+
+def test_own_strips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = example("own_strips.py")
+    images, sums = own["my_strips"](80, seed=2)
+    np.save(tmp_path / "data0.npy", images)
+    np.save(tmp_path / "lab0.npy", sums)
+    own["main"](tmp_path, epochs=1)
+    assert capsys.readouterr().out.count("sum read") == 5
+    assert (tmp_path / "cnn.pt").exists()
+
+
+def test_own_digits(tmp_path: Path) -> None:
+    assert example("own_digits.py")["main"](tmp_path) > 85
+
+
+def test_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    example("ten_lines.py")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("[")
+    assert "exact_accuracy=9" in second
+
+
+def test_read_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example("read_digits.py")["main"](tmp_path, epochs=1, strips=80)
+    assert "of 400 digits right; no digit ever had a label" in capsys.readouterr().out
+
+
+def test_compare_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = example("compare_three.py")["main"](tmp_path, epochs=1, strips=60, limit=8)
+    assert [row.arch for row in result.models] == ["cnn", "resnet", "reader"]
+    assert len(result.pairs) == 3
+    assert "159,298 parameters" in capsys.readouterr().out
