@@ -61,8 +61,8 @@ class Comparison:
         """The JSON of `digitsum compare`."""
         models = []
         for row in self.models:
-            line = asdict(row)
-            models.append(line | line.pop("metrics") | line.pop("known"))
+            line = asdict(row) | asdict(row.known) | row.metrics.to_dict()
+            models.append({k: v for k, v in line.items() if k not in ("known", "metrics")})
         pairs = [asdict(pair) | {"ci95": list(pair.ci95)} for pair in self.pairs]
         return {"split": self.split, "count": self.count, "models": models, "pairs": pairs}
 

@@ -233,6 +233,13 @@ BAD = [
     ("train --resume b.last.pt", lambda: Path("a.pt").replace("b.pt"), 1, "is not of the run"),
     # options and the environment
     ("predict strips/data0.npy --model a.pt --precision int8", None, 2, "int8"),
+    ("info gone.pt", None, 1, "gone.pt does not exist"),
+    ("info bad.pt", _write("bad.pt", "PK"), 1, "bad.pt"),
+    ("info --history", None, 2, "--history goes with a checkpoint"),
+    ("recipes lstm", None, 2, "there are cnn, reader, resnet"),
+    ("report a.pt --data strips --out strips", None, 2, "folder or a device"),
+    ("report gone.pt --data strips", None, 1, "gone.pt does not exist"),
+    ("draw gone.pt --port 0", None, 1, "gone.pt does not exist"),
     ("predict strips/data0.npy --model a.pt --show --json", None, 2, "give --out too"),
     ("eval a.pt --show-errors 2 --json", None, 2, "give one of them"),
     ("predict strips/data0.npy --model a.pt --out gone/r.csv", None, 2, "create the folder gone"),

@@ -24,7 +24,10 @@ def python(*args: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["", "train", "eval", "predict", "compare", "synth"])
+@pytest.mark.parametrize(
+    "command",
+    ["", "train", "eval", "predict", "compare", "synth", "report", "draw", "info", "recipes"],
+)
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (
         "import sys; from digitsum.cli import app\n"
