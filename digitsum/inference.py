@@ -102,21 +102,32 @@ def load_model(path: Path | str, device: str = "auto", precision: str = "auto") 
         CheckpointError: It cannot be read, or its weights do not fit its architecture.
         UsageError: The device is not there.
     """
+    return make_ready(checkpoints.load(checkpoints.locate(path)), str(path), device, precision)
+
+
+def make_ready(
+    checkpoint: Checkpoint, name: str, device: str = "auto", precision: str = "auto"
+) -> LoadedModel:
+    """The model of a checkpoint in memory, ready to read; `name` is for messages.
+
+    Raises:
+        CheckpointError: Its weights do not fit its architecture.
+        UsageError: The device is not there.
+    """
     compute = Compute.resolve(device, precision, reading=True)
-    checkpoint = checkpoints.load(checkpoints.locate(path))
     try:
         recipe = Recipe.from_dict(checkpoint.recipe)
         module = restore(
             checkpoint.arch, int(checkpoint.data["width"]), recipe.options, checkpoint.weights
         )
     except (DigitsumError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{name}: {error}") from error
     parameters = sum(p.numel() for p in module.parameters())
     module = compute.place(fold_batch_norm(module))
     if compute.precision == "int8":
-        with prefixed(str(path)):
+        with prefixed(name):
             module = _int8(module)
-    return LoadedModel(str(path), module, checkpoint, recipe, compute, parameters)
+    return LoadedModel(name, module, checkpoint, recipe, compute, parameters)
 
 
 def _int8(module: nn.Module) -> nn.Module:

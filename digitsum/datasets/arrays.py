@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,10 +69,28 @@ class ImageFile:
             raise DataError(f"{self.path} changed while it was being read: start again")
         if stored.ndim == 2 and count == 1:
             stored = stored[None]
-        strips = np.asarray(stored[rows]).reshape(-1, height, width)
-        if strips.dtype.kind in "fb":
-            strips = np.rint(strips.astype(np.float32) * self.scale)
-        return np.array(strips, dtype=np.uint8)
+        return _in_levels(np.asarray(stored[rows]).reshape(-1, height, width), self.scale)
+
+
+def as_strips(images: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
+    """An array in memory as uint8 strips (N, 40, W), by the same rules as a file.
+
+    Args:
+        images: In any of the shapes and types that files hold.
+        name: For messages.
+
+    Raises:
+        DataError: These are no strips.
+    """
+    shape = _strip_shape(images, name)
+    return _in_levels(images.reshape(shape), _scale(images, name))
+
+
+def _in_levels(strips: NDArray[Any], scale: float) -> NDArray[np.uint8]:
+    """Stored values times `scale`, rounded, as a new array of uint8."""
+    if strips.dtype.kind in "fb":
+        strips = np.rint(strips.astype(np.float32) * scale)
+    return np.array(strips, dtype=np.uint8)
 
 
 def slices(images: Images, rows: range | None = None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -91,6 +109,17 @@ class StripSet:
     sums: NDArray[np.int64]  # (N,)
     truth: Callable[[], NDArray[np.int8] | None] = lambda: None  # see `read_truth`; not a label
     _fingerprint: str = field(default="", repr=False)
+
+    @classmethod
+    def of_arrays(cls, strips: NDArray[np.uint8], sums: NDArray[np.int64]) -> StripSet:
+        """Strips (N, 40, W) and sums (N,) in memory, without a truth.
+
+        Raises:
+            DataError: Their numbers differ.
+        """
+        if len(strips) != len(sums):
+            raise DataError(f"{len(sums)} sums for {len(strips)} strips: every strip needs one")
+        return cls(["arrays"], [strips], sums)
 
     def __len__(self) -> int:
         return len(self.sums)
@@ -265,7 +294,15 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     Raises:
         DataError: They are not whole, non-negative numbers of shape (N,) or (N, 1).
     """
-    stored = np.array(map_array(path))
+    return as_sums(np.array(map_array(path)), path)
+
+
+def as_sums(stored: NDArray[Any], path: Path | str) -> NDArray[np.int64]:
+    """An array in memory as sums (N,), by the same rules as a file; `path` is for messages.
+
+    Raises:
+        DataError: They are not whole, non-negative numbers of shape (N,) or (N, 1).
+    """
     if stored.ndim == 2 and stored.shape[1] == 1:
         stored = stored[:, 0]
     if stored.ndim != 1 or stored.dtype.kind not in "iuf":
@@ -318,7 +355,7 @@ def map_array(path: Path) -> NDArray[np.generic]:
         ) from error
 
 
-def _strip_shape(stored: NDArray[np.generic], path: Path) -> tuple[int, int, int]:
+def _strip_shape(stored: NDArray[np.generic], path: Path | str) -> tuple[int, int, int]:
     """(N, 40, W) for any of the shapes that strips come in."""
     shape = stored.shape
     if stored.size == 0:
@@ -340,7 +377,7 @@ def _strip_shape(stored: NDArray[np.generic], path: Path) -> tuple[int, int, int
     return shape
 
 
-def _scale(stored: NDArray[np.generic], path: Path) -> float:
+def _scale(stored: NDArray[np.generic], path: Path | str) -> float:
     """What brings stored values to 0..255: 1, or 255 for floats in 0..1 and booleans."""
     kind = stored.dtype.kind
     if kind == "b":
