@@ -91,37 +91,39 @@ def most_likely(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor:
         fits &= held.sum(1) == count
     rest = ~fits
     if bool(rest.any()):
-        symbols[rest] = _viterbi(log_probs[rest], sums[rest], count)
+        symbols[rest] = best_way(log_probs[rest], sums[rest], count, int(sums[rest].max()))
     return symbols
 
 
-def _viterbi(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor:
-    """As `most_likely`: the best way to every count and sum, then back along the one asked for."""
-    strips, columns, _ = log_probs.shape
-    score = _empty_strip(log_probs, count, int(sums.max()), zero=-torch.inf, one=0.0)
-    chosen = torch.zeros((columns, *score.shape), dtype=torch.uint8, device=score.device)
-    for column, choice in zip(log_probs.unbind(1), chosen, strict=True):
+def best_way(log_probs: Tensor, sums: Tensor, count: int | None, top: int) -> Tensor:
+    """As `most_likely`, by the Viterbi algorithm for every strip; no sum is above `top`.
+
+    The best way to every count and sum, then back along the one asked for.
+    """
+    score = _empty_strip(log_probs, count, top, zero=-torch.inf, one=0.0)
+    chosen = []
+    for column in log_probs.unbind(1):
         digits = column[:, 1:].flip(1)[:, None, None]
         best, window = (_windows(score, count, -torch.inf) + digits).max(-1)
         best = _one_more(best, count, -torch.inf)
         score = score + column[:, :1, None]
-        choice[:] = torch.where(best > score, _one_more(10 - window, count, 0), 0)
+        choice = torch.where(best > score, _one_more(10 - window, count, 0), 0)
+        chosen.append(choice.flatten(1).to(torch.uint8))  # (B, (K + 1)(top + 1))
         score = torch.maximum(best, score)
-    row = torch.arange(strips, device=score.device)
-    left, held = sums.clone(), torch.full_like(sums, score.shape[1] - 1)
-    symbols = torch.zeros((strips, columns), dtype=torch.long, device=score.device)
-    for t in reversed(range(columns)):
-        symbol = chosen[t, row, held, left].long()
-        symbols[:, t] = symbol
-        left -= (symbol - 1).clamp(min=0)
+    left, held = sums, torch.full_like(sums, score.shape[1] - 1)
+    symbols = []
+    for choice in reversed(chosen):
+        symbol = choice.gather(1, (held * (top + 1) + left)[:, None]).squeeze(1).long()
+        symbols.append(symbol)
+        left = left - (symbol - 1).clamp(min=0)
         if count is not None:
-            held -= (symbol > 0).long()
-    return symbols
+            held = held - (symbol > 0).long()
+    return torch.stack(symbols[::-1], 1)
 
 
 def _empty_strip(like: Tensor, most: int | None, top: int, zero: float, one: float) -> Tensor:
     """The table before the first column: no digit, sum 0, for certain."""
-    table = like.new_full((len(like), 1 if most is None else most + 1, top + 1), zero)
+    table = like.new_full((like.shape[0], 1 if most is None else most + 1, top + 1), zero)
     table[:, 0, 0] = one
     return table
 

@@ -26,7 +26,19 @@ def python(*args: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "train", "eval", "predict", "compare", "synth", "report", "draw", "info", "recipes"],
+    [
+        "",
+        "train",
+        "eval",
+        "predict",
+        "compare",
+        "synth",
+        "report",
+        "draw",
+        "info",
+        "recipes",
+        "export",
+    ],
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (

@@ -17,6 +17,7 @@ from digitsum.cli import signals
 from digitsum.cli.compare import compare
 from digitsum.cli.draw import draw
 from digitsum.cli.eval import evaluate
+from digitsum.cli.export import export
 from digitsum.cli.info import info, recipes
 from digitsum.cli.predict import predict
 from digitsum.cli.report import report
@@ -84,6 +85,7 @@ app.command("predict")(predict)
 app.command("compare")(compare)
 app.command("report")(report)
 app.command("draw")(draw)
+app.command("export")(export)
 app.command("info")(info)
 app.command("recipes")(recipes)
 app.command("synth")(synth)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from digitsum.errors import UsageError
+
 Data = Annotated[
     list[str] | None,
     typer.Option(
@@ -55,3 +57,16 @@ PrecisionOfRun = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over outputs that exist.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+
+
+def count(text: str) -> int | None:
+    """`--digits-per-strip`: `4` as a number, `any` as None.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text == "any":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--digits-per-strip {text}: give a whole number from 1 up, or any")
+    return int(text)

@@ -73,7 +73,7 @@ def predict(
     if show and out is None and (as_json or format):
         raise UsageError("--show draws on stdout: give --out too for what is to be written")
     kind = writers.kind(out, format, as_json)
-    count = None if digits_per_strip is None else _count(digits_per_strip)
+    count = None if digits_per_strip is None else options.count(digits_per_strip)
     number, parts = (1, 1) if part is None else _part(part, kind)
     if out is not None:
         check_output(out, overwrite)
@@ -102,15 +102,6 @@ def predict(
 
 def _nothing(*given: object) -> None:
     """Stands in for a writer or a drawer that was not asked for."""
-
-
-def _count(text: str) -> int | None:
-    """`4` as a number, `any` as None."""
-    if text == "any":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--digits-per-strip {text}: give a whole number from 1 up, or any")
-    return int(text)
 
 
 def _part(text: str, kind: str) -> tuple[int, int]:
