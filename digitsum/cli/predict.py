@@ -14,7 +14,12 @@ from digitsum.errors import UsageError, prefixed
 
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(help="Strips: .npy files of any length.", metavar="IMAGES")
+        list[Path],
+        typer.Argument(
+            help="Strips: .npy files of any length, .npz files, pictures (PNG, JPEG, TIFF, BMP) of "
+            "any size, or folders of pictures.",
+            metavar="IMAGES",
+        ),
     ],
     model: Annotated[
         Path | None,
@@ -65,7 +70,8 @@ def predict(
     from digitsum.cli import writers
     from digitsum.cli.pictures import show_readings
     from digitsum.cli.show import say, say_known
-    from digitsum.datasets.arrays import ImageFile, slices
+    from digitsum.datasets.arrays import slices
+    from digitsum.datasets.pictures import open_images
     from digitsum.evaluation import Known, count_known
     from digitsum.inference import load_model, part_rows
     from digitsum.outputs import check_output
@@ -77,7 +83,7 @@ def predict(
     number, parts = (1, 1) if part is None else _part(part, kind)
     if out is not None:
         check_output(out, overwrite)
-    files = [ImageFile.open(path) for path in images]
+    files = open_images(images)
     if model is None:
         say(f"reading with the weights that ship with digitsum (reader){_checkpoints_here()}")
     loaded = load_model(model or "reader", device, precision)
