@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,25 @@ def test_wrong_usage_exits_2_and_a_failure_1() -> None:
     failed = python("-m", "digitsum", "eval", "gone.pt")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr == "error: gone.pt does not exist: give the path of a checkpoint\n"
+
+
+def test_a_wheel_is_small_whole_and_runs_on_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("build", reason="build is not installed")
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
+    built = python("-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT))
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 5_000_000
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for needed in ("weights/reader.pt", "weights/README.md", "recipes/cnn.yaml", "py.typed",
+                   "report/page.html", "web/page.html", "web/page.js", "web/page.css"):  # fmt: skip
+        assert f"digitsum/{needed}" in names
+    python("-m", "zipfile", "-e", str(wheel), str(tmp_path / "site"))
+    np.save("strip.npy", np.zeros((1, 40, 168), np.uint8))
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import digitsum.cli\n"
+        "print(digitsum.__file__, file=sys.stderr); digitsum.cli.app(['predict', 'strip.npy'])"
+    )
+    done = python("-c", code)
+    assert str(tmp_path / "site") in done.stderr
+    assert done.stdout.startswith("index,sum,value")
