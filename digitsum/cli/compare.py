@@ -8,11 +8,16 @@ from typing import Annotated
 
 import typer
 
-from digitsum.cli import options
+from digitsum.cli import completion, options
 
 
 def compare(
-    models: Annotated[list[Path], typer.Argument(help="Two checkpoints or more, or reader.")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two checkpoints or more, or reader.", autocompletion=completion.checkpoints
+        ),
+    ],
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,

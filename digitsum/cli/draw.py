@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from digitsum.cli import options
+from digitsum.cli import completion, options
 from digitsum.errors import InstallationError, UsageError
 
 LOCAL = ("127.0.0.1", "localhost")
@@ -17,7 +17,11 @@ LOCAL = ("127.0.0.1", "localhost")
 def draw(
     models: Annotated[
         list[Path] | None,
-        typer.Argument(help="Checkpoints to choose between.", show_default="reader"),
+        typer.Argument(
+            help="Checkpoints to choose between.",
+            show_default="reader",
+            autocompletion=completion.checkpoints,
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
-from digitsum.cli import options
+from digitsum.cli import completion, options
 from digitsum.errors import UsageError
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A checkpoint, or reader.")],
+    model: Annotated[
+        Path, typer.Argument(help="A checkpoint, or reader.", autocompletion=completion.checkpoints)
+    ],
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,

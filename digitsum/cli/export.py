@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from digitsum.cli import options
+from digitsum.cli import completion, options
 from digitsum.errors import InstallationError, UsageError
 from digitsum.outputs import check_output
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A checkpoint, or reader.")],
+    model: Annotated[
+        Path, typer.Argument(help="A checkpoint, or reader.", autocompletion=completion.checkpoints)
+    ],
     out: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
     digits_per_strip: Annotated[
         str | None,

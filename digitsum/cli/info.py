@@ -12,14 +12,17 @@ from typing import Annotated, Any
 
 import typer
 
-from digitsum.cli import options
+from digitsum.cli import completion, options
 from digitsum.errors import RecipeError, UsageError
 
 
 def info(
     model: Annotated[
         Path | None,
-        typer.Argument(help="A checkpoint, or reader; none: this installation."),
+        typer.Argument(
+            help="A checkpoint, or reader; none: this installation.",
+            autocompletion=completion.checkpoints,
+        ),
     ] = None,
     history: Annotated[
         bool, typer.Option("--history", help="The epochs of its run, as CSV, and nothing else.")
@@ -68,7 +71,10 @@ def _print(values: Mapping[str, Any], indent: str = "") -> None:
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Of a recipe to print.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Of a recipe to print.", autocompletion=completion.architectures),
+    ] = None,
 ) -> None:
     """List the recipes that ship, or print one, to begin a --recipe of one's own with."""
     from digitsum.recipe import names

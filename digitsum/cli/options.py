@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from digitsum.cli import completion
 from digitsum.errors import UsageError
 
 Data = Annotated[
@@ -14,6 +15,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="DATA",
+        autocompletion=completion.data,
         help="Strips and sums: a folder of dataN.npy and labN.npy, one data….npy, or a name: "
         "builtin, mnist, mnist-test. Repeatable.",
         show_default=False,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from digitsum.cli import options
+from digitsum.cli import completion, options
 from digitsum.errors import UsageError, prefixed
 
 
@@ -25,6 +25,7 @@ def predict(
         Path | None,
         typer.Option(
             help="A checkpoint, or reader: the weights that ship with digitsum.",
+            autocompletion=completion.checkpoints,
             show_default="reader",
         ),
     ] = None,

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from digitsum.cli import options
+from digitsum.cli import completion, options
 from digitsum.errors import InstallationError
 from digitsum.outputs import check_output, whole_file
 
 
 def report(
-    models: Annotated[list[Path], typer.Argument(help="Checkpoints, or reader.")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(help="Checkpoints, or reader.", autocompletion=completion.checkpoints),
+    ],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     overwrite: options.Overwrite = False,
     data: options.Data = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from digitsum.cli import options
+from digitsum.cli import completion, options
 from digitsum.distributed import World
 from digitsum.outputs import check_checkpoint_paths
 
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 def train(
     arch: Annotated[
-        str | None, typer.Option(help="Architecture: cnn, reader or resnet.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Architecture: cnn, reader or resnet.",
+            show_default=False,
+            autocompletion=completion.architectures,
+        ),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -50,7 +55,11 @@ def train(
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="A YAML recipe; its keys go over the architecture's own.")
+        Path | None,
+        typer.Option(
+            help="A YAML recipe; its keys go over the architecture's own.",
+            autocompletion=completion.recipe_files,
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -62,7 +71,10 @@ def train(
     overwrite: options.Overwrite = False,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Go on from the last finished epoch of this ….last.pt."),
+        typer.Option(
+            help="Go on from the last finished epoch of this ….last.pt.",
+            autocompletion=completion.checkpoints,
+        ),
     ] = None,
     device: options.DeviceOfRun = None,
     precision: options.PrecisionOfRun = None,

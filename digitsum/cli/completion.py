@@ -1,0 +1,50 @@
+"""What the shell offers after Tab. Loads nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DATA = ("builtin", "mnist", "mnist-test")  # as in digitsum.datasets.NAMES
+
+
+def architectures(incomplete: str) -> list[str]:
+    """Names of architectures, which are those of their recipes."""
+    from digitsum.recipe import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def checkpoints(incomplete: str) -> list[str]:
+    """`reader`, and the checkpoints and folders that begin so."""
+    return _named(("reader",), incomplete) + _paths(incomplete, (".pt",))
+
+
+def data(incomplete: str) -> list[str]:
+    """Names of strips, and the `.npy` files and folders that begin so."""
+    return _named(DATA, incomplete) + _paths(incomplete, (".npy",))
+
+
+def recipe_files(incomplete: str) -> list[str]:
+    """The YAML files and folders that begin so."""
+    return _paths(incomplete, (".yaml", ".yml"))
+
+
+def _named(names: tuple[str, ...], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _paths(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Files with these suffixes, and folders with a slash, hidden ones left out."""
+    folder, _, start = incomplete.rpartition("/")
+    root = f"{folder}/" if "/" in incomplete else ""
+    try:
+        found = sorted(Path(root or ".").iterdir())
+    except OSError:
+        return []
+    return [
+        root + path.name + ("/" if path.is_dir() else "")
+        for path in found
+        if path.name.startswith(start)
+        and not path.name.startswith(".")
+        and (path.is_dir() or path.suffix in suffixes)
+    ]
