@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check weights pictures clean
+.PHONY: demo test check weights pictures reference clean
 
 demo: .venv/ready ## the main job, end to end, in a few minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
@@ -30,6 +30,9 @@ pictures: .venv/ready ## draws the pictures of README and docs again; MNIST as f
 	$(BIN)/python benchmarks/columns.py docs/columns.png reader --data mnist-test --row 7
 	$(BIN)/digitsum report reader --data mnist-test --out report.html --overwrite
 	$(BIN)/python benchmarks/screenshots.py report.html
+
+reference: .venv/ready ## writes docs/commands.md and docs/api.md from the code
+	$(BIN)/python docs/reference.py
 
 clean:
 	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
