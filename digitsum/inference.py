@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from digitsum import checkpoint as checkpoints
 from digitsum.checkpoint import Checkpoint
 from digitsum.compute import Compute
-from digitsum.datasets.arrays import ROWS
+from digitsum.datasets.arrays import ROWS, as_strips
 from digitsum.errors import CheckpointError, DataError, DigitsumError, prefixed
 from digitsum.models import restore
 from digitsum.models.folding import fold_batch_norm
@@ -62,6 +62,18 @@ class LoadedModel:
                 outputs = self.module(self.compute.strips(pixels))
             parts.append(self.module.read(outputs, digits_per_strip))  # type: ignore[operator]
         return Readings.concatenate(parts)
+
+    def predict(self, images: ArrayLike) -> Readings:
+        """Readings of strips in any shape and type that files hold, as `digitsum predict` reads.
+
+        Args:
+            images: (N, 40, W), flat (N, 6720) and so on: see `digitsum.datasets.arrays`. How many
+                digits each holds is taken from the recipe.
+
+        Raises:
+            DataError: These are no strips, or not of a width that the model takes.
+        """
+        return self.read(as_strips(np.asarray(images), "images"), self.recipe.digits_per_strip)
 
     def check_width(self, width: int, digits_per_strip: int | None = None) -> None:
         """Finds out on a black strip whether the model takes such strips, with so many digits.

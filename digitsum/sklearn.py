@@ -101,8 +101,7 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def read(self, X: ArrayLike) -> Readings:  # noqa: N803
         """Whole readings of strips X: values, sums and, of a reader, digits and confidence."""
         check_is_fitted(self, "checkpoint_")
-        model = self._ready()
-        return model.read(as_strips(np.asarray(X), "X"), model.recipe.digits_per_strip)
+        return self._ready().predict(X)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:  # noqa: N803
         """Share of the strips X whose sum is read exactly, 0 to 1.

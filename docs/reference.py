@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 WIDTH = "100"
 MORE = {
     "LoadedModel": LoadedModel,
+    "LoadedModel.predict": LoadedModel.predict,
     "LoadedModel.read": LoadedModel.read,
     "Readings": Readings,
     "DigitSumRegressor": DigitSumRegressor,

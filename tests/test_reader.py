@@ -290,3 +290,16 @@ def test_eval_shows_digits_where_the_truth_is_known() -> None:
     Path("strips/truth0.npz").unlink()
     scores = json.loads(ok("eval", "reader", "--data", "strips", "--json").stdout)
     assert "string_accuracy" not in scores["splits"]["data"]
+
+
+def test_predict_takes_every_form_and_the_recipes_count() -> None:
+    model = load_model("reader", "cpu")
+    images = compose(load_digits("builtin"), 20, seed=4).images
+    expected = model.read(images, 4)
+    for form in (images, images[..., None] / 255, images.reshape(20, -1)):
+        got = model.predict(form)
+        assert np.array_equal(got.sum, expected.sum)
+        assert got.digits is not None
+        assert got.digits.shape == (20, 4)
+    with pytest.raises(DataError, match=r"images holds .*strips are 40 rows high"):
+        model.predict(np.zeros((2, 41, 168)))
