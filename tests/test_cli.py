@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from digitsum import __version__
-from digitsum.cli import app
+from digitsum.cli import _environment_failure, app
 from digitsum.inference import BATCH, part_rows
 
 
@@ -158,3 +159,11 @@ def test_predict_says_how_many_strips_the_model_knows(project: Path) -> None:
 def test_debug_shows_the_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIGITSUM_DEBUG", "1")
     assert isinstance(run("eval", "gone.pt").exception, ValueError)
+
+
+def test_out_of_memory_says_what_to_lower() -> None:
+    for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")):
+        assert _environment_failure(error) == (
+            "out of memory: lower --batch-size, or use fewer or narrower strips"
+        )
+    assert _environment_failure(RuntimeError("a bug")) is None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -61,6 +64,24 @@ def test_a_stopped_run_says_how_to_go_on(victim: Any, number: int, code: int) ->
     how = "stopped; go on with: digitsum train --resume model.last.pt"
     assert run.stderr.splitlines()[-1] == how
     assert victim.survived("stopped", run) == []
+
+
+def test_a_second_ctrl_c_ends_at_once_and_tears_nothing(victim: Any) -> None:
+    process = victim.start("twice")
+    heard = ""
+    for line in process.stderr:
+        heard += line
+        if line.startswith("epoch "):
+            break
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in heard + rest
+    for name in ("model.pt", "model.last.pt"):
+        checkpoints.load(victim.folder / "twice" / name)
+    assert victim.run("twice", "--resume", "model.last.pt").code == 0
+    assert not [path.name for path in (victim.folder / "twice").iterdir() if path.name[0] == "."]
 
 
 @pytest.mark.parametrize("kilobytes", [4, 800, 3400])
@@ -205,6 +226,41 @@ def test_what_is_neither_tensor_nor_plain_is_refused(held: object) -> None:
     torch.save({"format": 1, "x": [held]}, Path("odd.pt"))
     with pytest.raises(CheckpointError, match="more than tensors and plain values"):
         checkpoints.load(Path("odd.pt"))
+
+
+class Call:
+    """Pickles as a call."""
+
+    def __init__(self, function: Any, *given: Any) -> None:
+        self.call = function, given
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+PAYLOADS = {
+    "os": Call(os.mkdir, "executed"),
+    "eval": Call(eval, "__import__('os').mkdir('executed')"),
+    "exec": Call(exec, "import os; os.mkdir('executed')"),
+    "process": Call(subprocess.check_call, ["mkdir", "executed"]),
+    "class": Call(Path.touch, Path("executed")),
+    "torch": Call(torch.save, {}, "executed"),
+    "numpy": Call(np.save, "executed", 1),
+    "map": Call(functools.partial(os.mkdir, "executed")),
+}
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_pickles_of_every_kind_are_never_run(name: str) -> None:
+    torch.save({"format": 1, "x": PAYLOADS[name]}, Path("evil.pt"))
+    Path("plain.pkl").write_bytes(pickle.dumps(PAYLOADS[name], protocol=2))
+    for path in (Path("evil.pt"), Path("plain.pkl")):
+        with pytest.raises(CheckpointError):
+            checkpoints.load(path)
+    there = {path.name for path in Path().iterdir()}
+    assert there == {"evil.pt", "plain.pkl"}
+    pickle.loads(Path("plain.pkl").read_bytes())  # and would have left a mark
+    assert {path.name for path in Path().iterdir()} > there
 
 
 def test_what_holds_itself_many_times_over_is_read_once() -> None:
