@@ -82,8 +82,13 @@ def compare(models: Sequence[LoadedModel], data: StripSet, seed: int = 0) -> Com
         DataError: No strip is left that none of the models trained on.
     """
     check_count(models)
+    return side_by_side(models, data, seed)
+
+
+def side_by_side(models: Sequence[LoadedModel], data: StripSet, seed: int = 0) -> Comparison:
+    """As `compare`, and a single model is fine: then there is no pair."""
     split, rows = common_rows(models, data)
-    speeds = measure_speeds(models, data)
+    speeds = _speeds(models, data)
     readings = [read_rows(model, data, rows) for model in models]
     table = []
     for model, speed, read in zip(models, speeds, readings, strict=True):
@@ -151,7 +156,7 @@ def paired_test(
     )
 
 
-def measure_speeds(models: Sequence[LoadedModel], data: StripSet) -> list[float]:
+def _speeds(models: Sequence[LoadedModel], data: StripSet) -> list[float]:
     """Strips per second of each model: the median of rounds in which they take turns."""
     strips = np.resize(next(data.chunks(size=TIMED)), (TIMED, ROWS, data.width))
     rates: list[list[float]] = [[] for _ in models]

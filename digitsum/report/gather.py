@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.comparison import Comparison, Row, common_rows, compare, measure_speeds
+from digitsum.comparison import Comparison, Row, side_by_side
 from digitsum.datasets.arrays import StripSet
-from digitsum.evaluation import Misread, known_rows, read_rows, score_rows, worst
+from digitsum.evaluation import Misread, worst
 from digitsum.inference import LoadedModel
 from digitsum.readings import Readings
 from digitsum.report.looks import Look, look
@@ -49,7 +49,7 @@ class Report:
 
 
 def gather(models: Sequence[LoadedModel], data: StripSet) -> Report:
-    """Compares models on the strips that `comparison.compare` takes, and looks into each.
+    """Compares models on the strips that `digitsum compare` takes, and looks into each.
 
     Args:
         models: One or more.
@@ -58,7 +58,7 @@ def gather(models: Sequence[LoadedModel], data: StripSet) -> Report:
     Raises:
         DataError: The strips do not suit a model, or none is left that none trained on.
     """
-    compared = compare(models, data) if len(models) > 1 else _alone(models[0], data)
+    compared = side_by_side(models, data)
     rows = compared.rows
     strips = np.concatenate(list(data.chunks(rows[:LOOKS])))
     subjects = []
@@ -77,14 +77,3 @@ def gather(models: Sequence[LoadedModel], data: StripSet) -> Report:
         )
     name = " ".join(data.name)
     return Report(name, compared.split, data.sums[rows], subjects, compared)
-
-
-def _alone(model: LoadedModel, data: StripSet) -> Comparison:
-    """One model, with nothing to compare it with."""
-    split, rows = common_rows([model], data)
-    readings = read_rows(model, data, rows)
-    (speed,) = measure_speeds([model], data)
-    known = known_rows(model.checkpoint, data, rows)
-    metrics = score_rows(readings, data, rows)
-    row = Row(model.name, model.arch, model.parameters, speed, known, metrics)
-    return Comparison(split, len(rows), [row], [], rows, [readings])
