@@ -23,7 +23,8 @@ check: .venv/ready ## lint, format and types
 
 weights: .venv/ready ## trains the weights that ship: hours; MNIST as for digitsum train
 	$(BIN)/digitsum train --arch reader --data mnist --out weights-start.pt --overwrite
-	$(BIN)/python benchmarks/weights.py weights-start.pt
+	$(BIN)/python benchmarks/weights.py weights-start.pt --run weights-1.pt
+	$(BIN)/python benchmarks/weights.py weights-1.pt --epochs 8 --lr 0.002 --seed 200 --run weights-2.pt
 
 pictures: .venv/ready ## draws the pictures of README and docs again; MNIST as for digitsum train
 	$(BIN)/python benchmarks/picture.py docs/strips.png reader --data mnist-test
