@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,10 +70,14 @@ class LoadedModel:
             images: (N, 40, W), flat (N, 6720) and so on: see `digitsum.datasets.arrays`. How many
                 digits each holds is taken from the recipe.
 
+        Returns:
+            Readings that keep their strips, so that a notebook can show them.
+
         Raises:
             DataError: These are no strips, or not of a width that the model takes.
         """
-        return self.read(as_strips(np.asarray(images), "images"), self.recipe.digits_per_strip)
+        strips = as_strips(np.asarray(images), "images")
+        return replace(self.read(strips, self.recipe.digits_per_strip), strips=strips)
 
     def check_width(self, width: int, digits_per_strip: int | None = None) -> None:
         """Finds out on a black strip whether the model takes such strips, with so many digits.

@@ -23,6 +23,7 @@ class Readings:
     confidence: NDArray[np.float32] | None = None  # (B,) probability of the sum, 0..1
     digits: NDArray[np.int8] | None = None  # (B, K) left to right, padded with -1
     columns: NDArray[np.int16] | None = None  # (B, K) where each digit stands, in pixels
+    strips: NDArray[np.uint8] | None = None  # (B, 40, W) that were read, where they are kept
 
     def __len__(self) -> int:
         return len(self.sum)
@@ -43,6 +44,12 @@ class Readings:
             arrays = [getattr(part, field.name) for part in parts]
             joined[field.name] = None if any(a is None for a in arrays) else stack(arrays)
         return cls(**joined)
+
+    def _repr_html_(self) -> str:
+        """The first strips with what was read in them, for notebooks."""
+        from digitsum.notebook import table
+
+        return table(self)
 
 
 def stack(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:

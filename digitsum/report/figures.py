@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
 import re
@@ -18,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from digitsum.metrics import reliability, selective_accuracy
+from digitsum.notebook import png
 from digitsum.report.gather import Report, Subject
 from digitsum.report.looks import Look
 from digitsum.report.words import accuracy_by_sum
@@ -207,16 +207,9 @@ def columns(look: Look) -> str:
 
 def picture(strip: NDArray[np.uint8], heat: NDArray[np.float32] | None = None) -> str:
     """A strip as a data URI of a PNG; where there is heat, it is drawn over it."""
-    from PIL import Image
-
-    grey = np.repeat(strip[..., None], 3, axis=2).astype(np.float32)
-    if heat is not None:
-        low, high = float(heat.min()), float(heat.max())
-        level = (heat - low) / max(high - low, 1e-9)
-        shade = mpl.colormaps["inferno"](level)[..., :3] * 255
-        grey = 0.45 * grey + 0.55 * shade
-    image = Image.fromarray(grey.round().astype(np.uint8))
     if heat is None:
-        image = image.convert("L")
-    image.save(stream := io.BytesIO(), "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+        return png(strip)
+    low, high = float(heat.min()), float(heat.max())
+    level = (heat - low) / max(high - low, 1e-9)
+    shade = mpl.colormaps["inferno"](level)[..., :3] * 255
+    return png((0.45 * strip[..., None] + 0.55 * shade).round().astype(np.uint8))
