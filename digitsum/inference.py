@@ -79,13 +79,13 @@ class LoadedModel:
         strips = as_strips(np.asarray(images), "images")
         return replace(self.read(strips, self.recipe.digits_per_strip), strips=strips)
 
-    def check_width(self, width: int, digits_per_strip: int | None = None) -> None:
-        """Finds out on a black strip whether the model takes such strips, with so many digits.
+    def check_width(self, width: int, digits_per_strip: int | None = None) -> Readings:
+        """Reads a black strip, to find out whether the model takes such ones, of so many digits.
 
         Raises:
             DataError: It does not.
         """
-        self.read(np.zeros((1, ROWS, width), np.uint8), digits_per_strip)
+        return self.read(np.zeros((1, ROWS, width), np.uint8), digits_per_strip)
 
 
 def part_rows(counts: Sequence[int], part: int, parts: int) -> list[range]:

@@ -157,6 +157,8 @@ BAD = [
     ("predict strips/data0.npy --model a.pt --out r.csv --format jsonl", None, 2, "csv and jsonl"),
     ("predict strips/data0.npy --model a.pt --digits-per-strip 0", None, 2, "from 1 up, or any"),
     ("predict strips/data0.npy --model reader --digits-per-strip 12", None, 1, "in 11 columns"),
+    ("predict strips/data0.npy --model a.pt --min-confidence 0.5", None, 2, "how sure it is"),
+    ("predict strips/data0.npy --min-confidence 0.5 --out r.npy", None, 2, "write .csv"),
     ("predict strips/data0.npy --model a.pt --part 3/2", None, 2, "--part 3/2: give I/N"),
     ("predict strips/data0.npy --model a.pt --part 1", None, 2, "--part 1: give I/N"),
     ("predict strips/data0.npy --model a.pt --part 1/2 --json", None, 2, "give --format jsonl"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from digitsum import __version__
@@ -32,6 +33,15 @@ def test_version_and_help() -> None:
     for command in ("train", "eval", "predict", "compare", "synth"):
         assert command in ok("--help").stdout
         assert "Usage: " in ok(command, "--help").stdout
+
+
+def test_every_option_says_what_it_is_and_its_default() -> None:
+    for name, command in get_command(app).commands.items():
+        for option in command.params:
+            if option.param_type_name == "option" and option.name != "help":
+                assert option.help, (name, option.opts)
+                said = option.is_flag or option.show_default or option.default is not None
+                assert said, (name, option.opts)
 
 
 def test_the_main_job() -> None:
@@ -102,6 +112,25 @@ def test_predict_writes_every_form_with_the_same_sums(project: Path, suffix: str
         sums = [row["sum"] for row in rows]
     values = ok("predict", "strips/data0.npy", "--model", "a.pt").stdout.splitlines()[1:]
     assert sums == 2 * [round(float(line.split(",")[2])) for line in values]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json"])
+def test_unsure_readings_are_marked(project: Path, suffix: str) -> None:
+    ok("predict", "strips/data0.npy", "--out", "all.json")
+    sure = [row["confidence"] for row in json.loads(Path("all.json").read_text())["readings"]]
+    least = sorted(sure)[len(sure) // 2]  # about half of them are surer
+    out = Path(f"marked.{suffix}")
+    result = ok("predict", "strips/data0.npy", "--min-confidence", least - 1e-6, "--out", out)
+    text = out.read_text()
+    if suffix == "csv":
+        marked = [line.endswith(",true") for line in text.splitlines()[1:]]
+        assert text.splitlines()[0].endswith(",file,sure")
+    elif suffix == "jsonl":
+        marked = [json.loads(line)["sure"] for line in text.splitlines()]
+    else:
+        marked = [row["sure"] for row in json.loads(text)["readings"]]
+    assert marked == [confidence >= least for confidence in sure]
+    assert f"{marked.count(False)} of {len(sure)} readings are less sure than" in result.stderr
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "npy"])

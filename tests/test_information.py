@@ -35,6 +35,7 @@ def ok(*args: str) -> str:
         "compare a.pt b.pt",
         "predict strips/data0.npy --model a.pt",
         "predict strips/data0.npy",
+        "predict strips/data0.npy --min-confidence 0.9",
         "info",
         "info reader",
         "info a.last.pt",

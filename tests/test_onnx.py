@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +85,19 @@ def test_the_example_needs_no_torch(exported: Path) -> None:
     assert torch_loaded == "False"
     expected = load_model("reader", "cpu", "fp32").read(made.images, 4).sum
     assert [line.split()[1] for line in lines] == [str(s) for s in expected]
+
+
+def test_the_lines_of_the_readme_need_no_torch(exported: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (lines,) = (b for b in re.findall(r"```python\n(.*?)```", readme, re.S) if "onnxruntime" in b)
+    made = compose(load_digits("builtin"), 3, seed=8)
+    np.save("images.npy", made.images)
+    shutil.copy(exported, "reader.onnx")
+    code = f"{lines}\nimport sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *said, torch_loaded = done.stdout.splitlines()
+    assert torch_loaded == "False"
+    read = load_model("reader", "cpu", "fp32").read(made.images, 4)
+    assert read.digits is not None
+    for line, total, digits in zip(said, read.sum, read.digits, strict=True):
+        assert line.split("%")[0].split()[:-1] == [str(total), "=", *map(str, digits)]

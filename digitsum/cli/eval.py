@@ -26,7 +26,6 @@ def evaluate(
             metavar="N",
             help="Draw the N strips that were read farthest off (of the run's own, the validation "
             "strips).",
-            show_default=False,
         ),
     ] = 0,
     as_json: options.Json = False,

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from digitsum.cli import completion
 from digitsum.errors import UsageError
 
-Data = Annotated[
-    list[str] | None,
-    typer.Option(
+
+def _data(default: str) -> Any:
+    return typer.Option(
         "--data",
         metavar="DATA",
         autocompletion=completion.data,
         help="Strips and sums: a folder of dataN.npy and labN.npy, one data….npy, or a name: "
         "builtin, mnist, mnist-test. Repeatable.",
-        show_default=False,
-    ),
-]
+        show_default=default,
+    )
+
+
+Data = Annotated[list[str] | None, _data("the run's own")]
+DataToLearnFrom = Annotated[list[str] | None, _data("builtin")]
 Labels = Annotated[
     Path | None,
-    typer.Option("--labels", help="Sums of the one data….npy, where they do not lie beside it."),
+    typer.Option("--labels", help="Sums of the one data….npy.", show_default="the file beside it"),
 ]
 MnistRoot = Annotated[
     Path | None,
     typer.Option(
         "--mnist-root",
         envvar="DIGITSUM_MNIST",
-        help="Folder in which torchvision laid MNIST out; without it, torchvision downloads it.",
+        help="Folder in which torchvision laid MNIST out.",
+        show_default="torchvision downloads it",
     ),
 ]
 Device = Annotated[

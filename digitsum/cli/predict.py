@@ -37,6 +37,17 @@ def predict(
             show_default="the model's",
         ),
     ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            min=0,
+            max=1,
+            help="Mark readings that are less sure than this probability: a last column, sure, "
+            "says true or false.",
+            show_default="none are marked",
+        ),
+    ] = None,
     part: Annotated[
         str | None,
         typer.Option(
@@ -52,7 +63,10 @@ def predict(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write: .csv, .jsonl, or .npy for the sums alone."),
+        typer.Option(
+            help="File to write: .csv, .jsonl, .json, or .npy for the sums alone.",
+            show_default="stdout",
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     show: Annotated[
@@ -80,6 +94,8 @@ def predict(
     if show and out is None and (as_json or format):
         raise UsageError("--show draws on stdout: give --out too for what is to be written")
     kind = writers.kind(out, format, as_json)
+    if min_confidence is not None and kind == "npy":
+        raise UsageError("--min-confidence marks rows, and .npy holds sums alone: write .csv")
     count = None if digits_per_strip is None else options.count(digits_per_strip)
     number, parts = (1, 1) if part is None else _part(part, kind)
     if out is not None:
@@ -90,13 +106,17 @@ def predict(
     loaded = load_model(model or "reader", device, precision)
     if digits_per_strip is None:
         count = loaded.recipe.digits_per_strip
-    known = Known(0, 0)
+    known, unsure = Known(0, 0), 0
     for file in files:
         with prefixed(str(file.path)):
-            loaded.check_width(file.shape[2], count)
+            tried = loaded.check_width(file.shape[2], count)
+        if min_confidence is not None and tried.confidence is None:
+            raise UsageError(f"--min-confidence: {loaded.name} does not say how sure it is")
     rows = part_rows([file.shape[0] for file in files], number, parts)
     draw = show_readings if show else _nothing
-    writer = writers.open_writer(kind, out, loaded.name, loaded.arch, header=number == 1)
+    writer = writers.open_writer(
+        kind, out, loaded.name, loaded.arch, header=number == 1, min_confidence=min_confidence
+    )
     with nullcontext(_nothing) if show and out is None else writer as write:
         for file, own in zip(files, rows, strict=True):
             for start, strips in slices(file, own):
@@ -104,6 +124,11 @@ def predict(
                 write(str(file.path), start, readings)
                 draw(str(file.path), start, strips, readings)
                 known += count_known(loaded.checkpoint, strips)
+                if min_confidence is not None and readings.confidence is not None:
+                    unsure += int((readings.confidence < min_confidence).sum())
+    if min_confidence is not None:
+        strips_read = sum(len(own) for own in rows)
+        say(f"{unsure:,} of {strips_read:,} readings are less sure than {min_confidence:g}")
     say_known(loaded.name, known)
 
 

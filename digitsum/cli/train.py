@@ -21,7 +21,7 @@ def train(
         str | None,
         typer.Option(
             help="Architecture: cnn, reader or resnet.",
-            show_default=False,
+            show_default="none: it must be given, here or in a recipe",
             autocompletion=completion.architectures,
         ),
     ] = None,
@@ -51,19 +51,25 @@ def train(
         int | None,
         typer.Option(help="Of initialisation, order, dropout, restarts.", show_default="0"),
     ] = None,
-    data: options.Data = None,
+    data: options.DataToLearnFrom = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
     recipe: Annotated[
         Path | None,
         typer.Option(
             help="A YAML recipe; its keys go over the architecture's own.",
+            show_default="none",
             autocompletion=completion.recipe_files,
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Sets any key of the recipe. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Sets any key of the recipe. Repeatable.",
+            show_default="none",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The checkpoint to write.", show_default="ARCH.pt")
@@ -73,6 +79,7 @@ def train(
         Path | None,
         typer.Option(
             help="Go on from the last finished epoch of this ….last.pt.",
+            show_default="a fresh run",
             autocompletion=completion.checkpoints,
         ),
     ] = None,

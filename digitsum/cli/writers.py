@@ -43,42 +43,62 @@ def kind(out: Path | None, format: str | None, as_json: bool) -> str:
 
 @contextmanager
 def open_writer(
-    kind: str, out: Path | None, model: str, arch: str, header: bool = True
+    kind: str,
+    out: Path | None,
+    model: str,
+    arch: str,
+    header: bool = True,
+    min_confidence: float | None = None,
 ) -> Iterator[Write]:
-    """A function that writes readings, to stdout or, whole or not at all, to a file."""
+    """A function that writes readings, to stdout or, whole or not at all, to a file.
+
+    Args:
+        kind: See `kind`.
+        out: None: stdout.
+        model: Name, for the JSON document.
+        arch: Likewise.
+        header: Whether a CSV begins with the names of its columns.
+        min_confidence: Where it is given, a last column `sure` says whether a reading reaches it.
+    """
     if kind == "npy":
         with _sums(out) as write:
             yield write
     elif out is None:
-        with _lines(kind, sys.stdout, model, arch, header) as write:
+        with _lines(kind, sys.stdout, model, arch, header, min_confidence) as write:
             yield write
     else:
         with whole_file(out) as stream:
             text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-            with _lines(kind, text, model, arch, header) as write:
+            with _lines(kind, text, model, arch, header, min_confidence) as write:
                 yield write
             text.flush()
             text.detach()
 
 
 @contextmanager
-def _lines(kind: str, text: TextIO, model: str, arch: str, header: bool) -> Iterator[Write]:
+def _lines(
+    kind: str, text: TextIO, model: str, arch: str, header: bool, min_confidence: float | None
+) -> Iterator[Write]:
     """Rows as they come, so that memory does not grow with the number of strips."""
+    names = COLUMNS if min_confidence is None else (*COLUMNS, "sure")
     table = csv.writer(text, lineterminator="\n")
     comma = itertools.chain([""], itertools.repeat(",\n"))  # between rows of a JSON document
 
     def write(file: str, start: int, readings: Readings) -> None:
         for index, row in enumerate(_rows(readings), start):
             row = {"index": index, **row, "file": file}
+            if min_confidence is not None:
+                assert readings.confidence is not None
+                row["sure"] = bool(readings.confidence[index - start] >= min_confidence)
             if kind == "csv":
-                table.writerow(_cell(row[name]) for name in COLUMNS)
+                table.writerow(_cell(row[name]) for name in names)
             elif kind == "jsonl":
                 text.write(json.dumps(row) + "\n")
             else:
                 text.write(next(comma) + json.dumps(row))
 
     if kind == "csv" and header:
-        table.writerow(COLUMNS)
+        table.writerow(names)
     elif kind == "json":
         text.write(f'{{"model": {json.dumps(model)}, "arch": {json.dumps(arch)}, "readings": [\n')
     yield write
@@ -115,7 +135,9 @@ def _rows(readings: Readings) -> Iterator[dict[str, Any]]:
 
 
 def _cell(value: object) -> object:
-    """A value as CSV holds it: lists with spaces between, nothing for None."""
+    """A value as CSV holds it: lists with spaces between, true or false, nothing for None."""
     if isinstance(value, list):
         return " ".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else value
