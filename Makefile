@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check weights pictures reference clean
+.PHONY: demo test check weights studies pictures reference clean
 
 demo: .venv/ready ## the main job, end to end, in a few minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
@@ -25,6 +25,11 @@ weights: .venv/ready ## trains the weights that ship: hours; MNIST as for digits
 	$(BIN)/digitsum train --arch reader --data mnist --out weights-start.pt --overwrite
 	$(BIN)/python benchmarks/weights.py weights-start.pt --run weights-1.pt
 	$(BIN)/python benchmarks/weights.py weights-1.pt --epochs 8 --lr 0.002 --seed 200 --run weights-2.pt
+
+STUDIES := confidence overlap digit_counts leak wrong_labels few_labels seeds
+studies: .venv/ready ## the studies of docs/results.md, where they stopped: hours; MNIST as for digitsum train
+	for study in $(STUDIES); do $(BIN)/python benchmarks/studies/$$study.py || exit 1; done
+	$(BIN)/python benchmarks/studies/errors.py
 
 pictures: .venv/ready ## draws the pictures of README and docs again; MNIST as for digitsum train
 	$(BIN)/python benchmarks/picture.py docs/strips.png reader --data mnist-test

@@ -46,11 +46,14 @@ def test_places_are_uniform_over_all_that_is_allowed(replica: Composition) -> No
 
 
 @settings(max_examples=25, deadline=None, database=None)
-@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(0, 3), st.none() | st.just(300))
+@given(
+    st.integers(0, 2**32), st.integers(1, 4), st.integers(0, 3), st.none() | st.just(300),
+    st.booleans(),
+)  # fmt: skip
 def test_strips_follow_from_their_truth(
-    seed: int, fewest: int, more: int, width: int | None
+    seed: int, fewest: int, more: int, width: int | None, clip: bool
 ) -> None:
-    made = compose(NOISE, 5, (fewest, fewest + more), width, seed)
+    made = compose(NOISE, 5, (fewest, fewest + more), width, seed, clip)
     width = width or 42 * (fewest + more)
     assert made.images.shape == (5, 40, width)
     for n, (truth, positions) in enumerate(
@@ -69,7 +72,7 @@ def test_strips_follow_from_their_truth(
         for digit, x, y in zip(truth, left, top, strict=False):
             for i, j in np.ndindex(28, 28):
                 grey = canvas[y + i][x + j] + int(NOISE.images[digit, i, j])
-                canvas[y + i][x + j] = grey % 256
+                canvas[y + i][x + j] = min(grey, 255) if clip else grey % 256
         np.testing.assert_array_equal(made.images[n], canvas)
 
 

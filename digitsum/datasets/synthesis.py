@@ -51,6 +51,7 @@ def compose(
     per_strip: tuple[int, int] = (4, 4),
     width: int | None = None,
     seed: int = 0,
+    clip: bool = False,
 ) -> Composition:
     """Composes strips; equal arguments give equal strips on every machine.
 
@@ -61,6 +62,7 @@ def compose(
         width: Columns of a strip; by default 42 for each of the most digits, the least that
             always suffices.
         seed: Of the generator.
+        clip: Let additions stop at 255 where digits overlap, as no original strip does.
 
     Raises:
         UsageError: The numbers do not fit each other.
@@ -90,7 +92,8 @@ def compose(
     images = np.zeros((strips, ROWS, width), np.uint8)
     for strip, count, which, x, y in zip(images, counts, chosen, left, top, strict=True):
         for image, i, j in zip(digits.images[which[:count]], x.tolist(), y.tolist(), strict=False):
-            strip[j : j + SIDE, i : i + SIDE] += image  # wraps around at 256
+            box = strip[j : j + SIDE, i : i + SIDE]
+            box += np.minimum(image, 255 - box) if clip else image  # else it wraps around at 256
 
     present = np.arange(most) < counts[:, None]  # (N, Kmax)
     shown = digits.labels[chosen].astype(np.int8)

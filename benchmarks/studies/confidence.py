@@ -1,0 +1,105 @@
+"""Whether the reader is as sure as it is right, and what it can leave out to be surer.
+
+Usage: python benchmarks/studies/confidence.py [RUN.pt]
+
+RUN is a reader's checkpoint of a run on `mnist`: on the validation strips of that run a
+temperature is fitted, and tried on `mnist-test`. The weights that ship come without their strips.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from study import Study, drawing
+
+from digitsum.columns import sum_distribution
+from digitsum.datasets import open_data
+from digitsum.datasets.arrays import StripSet
+from digitsum.evaluation import parts
+from digitsum.inference import BATCH, LoadedModel, load_model
+from digitsum.metrics import calibration_error, reliability, selective_accuracy
+
+COVERAGES = (80, 90, 95, 100)
+TEMPERATURES = np.round(np.arange(0.7, 1.5, 0.02), 2)
+
+
+@torch.inference_mode()
+def distributions(model: LoadedModel, data: StripSet) -> NDArray[np.float64]:
+    """P(sum) of each strip, (N, S)."""
+    found = []
+    for chunk in data.chunks(size=BATCH):
+        outputs = model.module(model.compute.strips(torch.from_numpy(chunk)))
+        found.append(sum_distribution(outputs, model.recipe.digits_per_strip).double().numpy())
+    return np.concatenate(found)
+
+
+def cooled(found: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """P(sum)^(1/T), rows adding up to one: the order of the sums stays."""
+    powers = (found / found.max(1, keepdims=True)) ** (1 / temperature)
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def nll(found: NDArray[np.float64], sums: NDArray[np.int64]) -> float:
+    """Mean negative log-likelihood of the true sums, in nats."""
+    return float(-np.log(np.maximum(found[np.arange(len(sums)), sums], 1e-30)).mean())
+
+
+def measured(found: NDArray[np.float64], sums: NDArray[np.int64]) -> dict[str, Any]:
+    """Calibration and selective accuracy."""
+    confidence, right = found.max(1), found.argmax(1) == sums
+    accuracy = selective_accuracy(confidence, right)
+    count, sure, correct = reliability(confidence, right, 10)
+    return {
+        "exact": 100 * float(right.mean()),
+        "mean confidence": 100 * float(confidence.mean()),
+        "ece": calibration_error(confidence, right),
+        "nll": nll(found, sums),
+        **{f"at {c}%": float(accuracy[len(sums) * c // 100 - 1]) for c in COVERAGES},
+        "bins": [
+            [int(n), float(s), float(c)] for n, s, c in zip(count, sure, correct, strict=True) if n
+        ],
+        "curve": [float(a) for a in accuracy[99::100]],
+    }
+
+
+def study(
+    run: Annotated[str | None, typer.Argument(help="A reader's run on mnist.")] = None,
+) -> None:
+    kept, test = Study("confidence"), open_data("mnist-test")
+
+    def plain(name: str) -> dict[str, Any]:
+        return measured(distributions(load_model(name, precision="fp32"), test), test.sums)
+
+    def with_temperature(name: str) -> dict[str, Any]:
+        model, own = load_model(name, precision="fp32"), open_data("mnist")
+        rows = parts(model.checkpoint, own)["val"]
+        val = StripSet.of_arrays(np.concatenate(list(own.chunks(rows))), own.sums[rows])
+        found = distributions(model, val)
+        losses = [nll(cooled(found, t), val.sums) for t in TEMPERATURES]
+        best = float(TEMPERATURES[int(np.argmin(losses))])
+        return {
+            "temperature": best,
+            **measured(cooled(distributions(model, test), best), test.sums),
+        }
+
+    kept.cell("weights that ship", lambda: plain("reader"))
+    if run is not None:
+        kept.cell("seed 0", lambda: plain(run))
+        kept.cell("seed 0, temperature from validation", lambda: with_temperature(run))
+    names = ["temperature", "exact", "mean confidence", "ece", "nll"]
+    names += [f"at {c}%" for c in COVERAGES]
+    kept.show("mnist-test, 10,000 strips", {name: name for name in names})
+    with drawing("confidence") as axes:
+        for key, cell in kept.cells.items():
+            coverage = np.arange(1, len(cell["curve"]) + 1)
+            axes.plot(coverage, cell["curve"], label=key)
+        axes.set(xlabel="strips answered %, the surest first", ylabel="exact %", ylim=(97, 100.05))
+        axes.legend()
+
+
+if __name__ == "__main__":
+    typer.run(study)

@@ -1,0 +1,68 @@
+"""What overlap costs: exact accuracy by the smallest gap in a strip, and by how pixels are added.
+
+In the original strips crossings are added in uint8 and wrap around at 256: bright becomes dark. The
+same strips with additions that stop at 255 show what that costs.
+
+Usage: python benchmarks/studies/overlap.py [--no-train]
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from study import SHORT, Study, drawing, scored, strips_of, trained
+
+from digitsum.datasets.digits import load_digits
+from digitsum.datasets.synthesis import Composition, compose
+from digitsum.inference import LoadedModel, load_model
+
+STRIPS, SEED = 10_000, 1  # those of mnist-test
+GAPS = ((14, 15), (16, 17), (18, 20), (21, 23), (24, 27), (28, 42))  # columns, left edge to left
+
+
+def made(source: str, strips: int, seed: int, how: str) -> Composition:
+    """Strips whose crossings `wrap` around or are `clipped`."""
+    return compose(load_digits(source), strips, seed=seed, clip=how == "clipped")
+
+
+def by_gap(model: LoadedModel, how: str) -> dict[str, Any]:
+    """Exact accuracy by the smallest distance of two neighbours' left edges."""
+    strips = made("mnist-test", STRIPS, SEED, how)
+    right = model.read(strips.images, 4).sum == strips.sums
+    gap = np.diff(strips.truth.positions[..., 0].astype(int), axis=1).min(1)
+    cell: dict[str, Any] = {"all": 100 * float(right.mean())}
+    for low, high in GAPS:
+        chosen = (gap >= low) & (gap <= high)
+        cell[f"{low}-{high}"] = 100 * float(right[chosen].mean())
+        cell[f"strips {low}-{high}"] = int(chosen.sum())
+    return cell
+
+
+def study(
+    train: Annotated[bool, typer.Option(help="Train readers on both kinds too.")] = True,
+    precision: str = "auto",
+) -> None:
+    kept = Study("overlap")
+    shipped = load_model("reader", precision="fp32")
+    for how in ("wrapped", "clipped"):
+        kept.cell(f"weights that ship, {how}", lambda h=how: by_gap(shipped, h))  # type: ignore[misc]
+    for how in ("wrapped", "clipped") if train else ():
+        strips = strips_of(made("mnist", 30_000, 0, how), f"mnist, {how}")
+        model = trained(f"overlap_{how}", {"arch": "reader", **SHORT}, strips, precision)
+        kept.cell(f"short run on {how}, {how}", lambda m=model, h=how: by_gap(m, h))  # type: ignore[misc]
+        test = strips_of(made("mnist-test", STRIPS, SEED, how), how)
+        print(how, scored(model, test))
+    names = {"all": "all", **{f"{low}-{high}": f"{low}-{high}" for low, high in GAPS}}
+    kept.show("exact % by the smallest gap, mnist-test, 10,000 strips", names)
+    with drawing("overlap") as axes:
+        for key, cell in kept.cells.items():
+            exact = [cell[f"{low}-{high}"] for low, high in GAPS]
+            axes.plot([f"{low}-{high}" for low, high in GAPS], exact, marker="o", label=key)
+        axes.set(xlabel="smallest gap between left edges, columns", ylabel="exact %")
+        axes.legend()
+
+
+if __name__ == "__main__":
+    typer.run(study)

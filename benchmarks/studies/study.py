@@ -1,0 +1,128 @@
+"""What the studies share: results kept as they come, trainings that go on where they stopped.
+
+A study is a table of cells. Each is kept in its JSON as soon as it is measured, and not measured
+again; so a study that was stopped goes on, and a finished one only shows its table and draws its
+figure again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.append(str(Path(__file__).parents[1]))
+from measuring import RESULTS, machine, show
+
+from digitsum.cli.show import run_shown
+from digitsum.datasets.arrays import StripSet
+from digitsum.datasets.digits import Digits, load_digits
+from digitsum.datasets.synthesis import Composition, compose
+from digitsum.evaluation import evaluate
+from digitsum.inference import LoadedModel, load_model
+from digitsum.outputs import last_path
+from digitsum.recipe import Recipe
+from digitsum.resuming import StoppedRun
+from digitsum.training import resume, train
+
+RUNS = Path(__file__).parent / "runs"
+DOCS = Path(__file__).parents[2] / "docs" / "results"
+SHORT = {"epochs": 8, "limit": 12_000}  # where curves are compared
+
+Cell = dict[str, Any]
+
+
+class Study:
+    """The cells of a study, in `benchmarks/results/study_NAME.json`."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.path = name, RESULTS / f"study_{name}.json"
+        self.cells: dict[str, Cell] = {}
+        if self.path.exists():
+            self.cells = json.loads(self.path.read_text())["cells"]
+
+    def cell(self, key: str, measure: Callable[[], Mapping[str, Any]]) -> Cell:
+        """A cell, measured if it is not there yet."""
+        if key not in self.cells:
+            print(f"{self.name}: {key}", flush=True)
+            self.cells[key] = {**measure(), "on": machine()["processor"]}
+            whole = json.dumps({"cells": self.cells}, indent=1) + "\n"
+            written = self.path.with_suffix(".tmp")
+            written.write_text(whole)
+            os.replace(written, self.path)
+        return self.cells[key]
+
+    def show(self, title: str, names: Mapping[str, str], **shown: str) -> None:
+        """The table: a row a cell, the columns `names` (key: heading)."""
+        rows = []
+        for key, cell in self.cells.items():
+            row: dict[str, object] = {"": key}
+            row |= {heading: cell.get(name, "") for name, heading in names.items()}
+            rows.append(row)
+        show(title, rows)
+
+
+def trained(
+    name: str, changes: Mapping[str, Any], data: StripSet, precision: str = "auto"
+) -> LoadedModel:
+    """The best weights of a run, trained, or gone on with, where it is not finished.
+
+    Args:
+        name: Of its checkpoint among `RUNS`.
+        changes: What differs from the architecture's recipe; `arch` at the least.
+        data: Strips and sums.
+        precision: To train in.
+    """
+    path = RUNS / f"{name}.pt"
+    path.parent.mkdir(exist_ok=True)
+    recipe = Recipe.from_dict({"precision": precision, **changes})
+    if not last_path(path).exists():
+        run_shown(path, lambda report: train(recipe, data, path, report))
+    stopped = StoppedRun.open(last_path(path), {}, None)
+    if not stopped.finished:
+        run_shown(path, lambda report: resume(stopped, data, report), resumed=True)
+    return load_model(path)
+
+
+def scored(model: LoadedModel, data: StripSet) -> dict[str, float]:
+    """Metrics of a model on strips that are not its run's own."""
+    return evaluate(model, data).splits["data"].to_dict()
+
+
+def strips_of(made: Composition, name: str) -> StripSet:
+    """Composed strips as data, with their truth for evaluation."""
+    return StripSet([name], [made.images], made.sums, lambda: made.truth.digits)
+
+
+def unseen(count: int, per_strip: int, seed: int) -> Composition:
+    """Strips of MNIST's test digits."""
+    return compose(load_digits("mnist-test"), count, (per_strip, per_strip), seed=seed)
+
+
+def some(digits: Digits, rows: NDArray[np.bool_] | slice) -> Digits:
+    """A part of single digits."""
+    return Digits(digits.images[rows], digits.labels[rows])
+
+
+@contextmanager
+def drawing(name: str, width: float = 6.0, height: float = 3.2) -> Iterator[Any]:
+    """Axes of a figure that goes to `docs/results/NAME.png`."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    with plt.style.context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
+        figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+        yield axes
+        DOCS.mkdir(exist_ok=True)
+        figure.savefig(DOCS / f"{name}.png", dpi=110)
+        plt.close(figure)
+    print(f"wrote {DOCS / name}.png")

@@ -1,0 +1,59 @@
+"""What wrong labels cost: a share of the training sums replaced at random, reader beside cnn.
+
+A replaced sum is that of another training strip, so that sums stay as common as they were.
+Validation sums stay right, and so does the choice of the best epoch.
+
+Usage: python benchmarks/studies/wrong_labels.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import typer
+from study import SHORT, Study, drawing, scored, trained
+
+from digitsum.datasets import open_data
+from digitsum.datasets.arrays import StripSet
+from digitsum.datasets.split import split_rows
+
+SHARES = (0, 5, 10, 20, 40)  # percent
+ARCHS = ("reader", "cnn")
+
+
+def spoilt(data: StripSet, percent: int) -> StripSet:
+    """The same strips; of the training part some have the sum of another one."""
+    rows, rng = split_rows(len(data), 0).train, np.random.default_rng(percent)
+    chosen = rng.choice(rows, len(rows) * percent // 100, replace=False)
+    sums = data.sums.copy()
+    sums[chosen] = data.sums[rng.choice(rows, len(chosen))]
+    return StripSet([f"mnist, {percent}% of the training sums at random"], data.parts, sums)
+
+
+def study(precision: str = "auto") -> None:
+    kept = Study("wrong_labels")
+    data, test = open_data("mnist"), open_data("mnist-test")
+
+    def run(arch: str, percent: int) -> dict[str, Any]:
+        name, strips = f"wrong_labels_{arch}_{percent}", spoilt(data, percent)
+        return scored(trained(name, {"arch": arch, **SHORT}, strips, precision), test)
+
+    for percent in SHARES:
+        for arch in ARCHS:
+            key = f"{arch}, {percent}% wrong"
+            kept.cell(key, lambda a=arch, p=percent: run(a, p))  # type: ignore[misc]
+    kept.show(
+        "mnist-test, 10,000 strips; 12,000 training strips, 8 epochs",
+        {"exact_accuracy": "exact %", "mae": "MAE", "string_accuracy": "all digits %"},
+    )
+    with drawing("wrong_labels") as axes:
+        for arch in ARCHS:
+            exact = [kept.cells[f"{arch}, {p}% wrong"]["exact_accuracy"] for p in SHARES]
+            axes.plot(SHARES, exact, marker="o", label=arch)
+        axes.set(xlabel="training sums that are wrong %", ylabel="exact %", ylim=(0, 101))
+        axes.legend()
+
+
+if __name__ == "__main__":
+    typer.run(study)

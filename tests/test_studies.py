@@ -1,0 +1,68 @@
+"""What the studies in benchmarks rest on."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from digitsum.datasets.arrays import StripSet
+from digitsum.datasets.split import split_rows
+
+FOLDER = Path(__file__).parents[1] / "benchmarks" / "studies"
+
+
+@pytest.fixture(autouse=True)
+def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.syspath_prepend(str(FOLDER.parent))
+
+
+def test_the_likelihood_of_a_string_equals_enumeration() -> None:
+    from few_labels import string_likelihood
+
+    log_probs = torch.randn(1, 4, 11, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    digits = [3, 0]
+    expected = 0.0
+    for way in itertools.product(range(11), repeat=4):
+        if [symbol - 1 for symbol in way if symbol] == digits:
+            expected += float(log_probs[0, range(4), way].sum().exp())
+    found = string_likelihood(log_probs, torch.tensor([digits])).exp()
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_only_training_sums_are_spoilt() -> None:
+    from wrong_labels import spoilt
+
+    data = StripSet.of_arrays(np.zeros((100, 40, 28), np.uint8), np.arange(100))
+    changed = np.flatnonzero(spoilt(data, 40).sums != data.sums)
+    assert 20 < len(changed) <= 32  # 40% of 80, but for those that drew themselves
+    assert set(changed) <= set(split_rows(100, 0).train)
+
+
+def test_a_cell_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import study
+
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    calls: list[str] = []
+
+    def measure() -> dict[str, Any]:
+        calls.append("measured")
+        return {"exact": 1.5}
+
+    assert study.Study("tried").cell("a", measure)["exact"] == 1.5
+    assert study.Study("tried").cell("a", measure)["exact"] == 1.5  # by a later process
+    assert calls == ["measured"]
+    assert [path.name for path in tmp_path.iterdir()] == ["study_tried.json"]
+
+
+def test_scripts_say_how_they_are_run() -> None:
+    for script in FOLDER.glob("*.py"):
+        text = script.read_text()
+        assert (
+            script.name == "study.py" or f"Usage: python benchmarks/studies/{script.name}" in text
+        )
