@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
@@ -46,6 +47,7 @@ def measure(
         "model": model,
         "on": str(loaded.compute),
         "forward": forward(loaded, found, rounds),
+        "exported": exported(loaded, found, rounds),
         "command": command(loaded, found, strips),
         "ocr": recognition(loaded, found, ocr),
     }
@@ -56,15 +58,6 @@ def forward(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, objec
     """One batch of 256 through the net, both ways in turn."""
     strips = torch.from_numpy(data.images()[:BATCH]).unsqueeze(1).float() / 255
     plain = restore(loaded.arch, data.width, loaded.recipe.options, loaded.checkpoint.weights)
-
-    def timed(run: Callable[[], object]) -> Callable[[], float]:
-        def side() -> float:
-            begun = time.perf_counter()
-            with torch.inference_mode():
-                run()
-            return time.perf_counter() - begun
-
-        return side
 
     def ours() -> None:
         with loaded.compute.autocast():
@@ -78,6 +71,47 @@ def forward(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, objec
     row["ours / plain"] = median_ratio(seconds["plain"], seconds["ours"])
     show("the net alone, strips/s", [row])
     return row
+
+
+def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, object] | None:
+    """One batch of 256 read to the end, sums and digits, by torch and by onnxruntime in turn."""
+    try:
+        import onnxruntime
+
+        from digitsum.onnx import export
+    except ImportError as error:
+        print(f"onnxruntime is left out: {error}")
+        return None
+    strips, count = data.images()[:BATCH], loaded.recipe.digits_per_strip
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with TemporaryDirectory() as folder:
+        export(load_model(loaded.name, "cpu", "fp32"), Path(folder) / "model.onnx", count)
+        session = onnxruntime.InferenceSession(
+            f"{folder}/model.onnx", options, providers=["CPUExecutionProvider"]
+        )
+    sides = {
+        "torch": timed(lambda: loaded.read(strips, count)),
+        "onnxruntime": timed(lambda: session.run(None, {"strips": strips})),
+    }
+    in_turn(sides, 2)
+    seconds = in_turn(sides, rounds)
+    row = {name: BATCH / sorted(values)[rounds // 2] for name, values in seconds.items()}
+    row["torch / onnxruntime"] = median_ratio(seconds["onnxruntime"], seconds["torch"])
+    show("reading to the end, strips/s", [row])
+    return row
+
+
+def timed(run: Callable[[], object]) -> Callable[[], float]:
+    """Seconds that a call takes."""
+
+    def side() -> float:
+        begun = time.perf_counter()
+        with torch.inference_mode():
+            run()
+        return time.perf_counter() - begun
+
+    return side
 
 
 def command(loaded: LoadedModel, data: StripSet, count: int) -> dict[str, object]:

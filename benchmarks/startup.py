@@ -1,4 +1,4 @@
-"""Start-up: `digitsum --help` beside a bare Typer program, predict on one strip beside torch.
+"""Start-up: `--help` beside a bare Typer program, predict beside torch and beside onnxruntime.
 
 Usage: python benchmarks/startup.py [--rounds 15]
 
@@ -19,6 +19,7 @@ import numpy as np
 import typer
 from measuring import in_turn, median_ratio, show, write
 
+EXAMPLE = Path(__file__).parents[1] / "examples" / "without_torch.py"
 BARE = '''
 import typer
 app = typer.Typer()
@@ -43,7 +44,12 @@ def measure(rounds: int = 15) -> None:
             "a bare Typer program": [sys.executable, "bare.py", "--help"],
             "digitsum predict, one strip": [digitsum, "predict", "strip.npy"],
             "import torch": [sys.executable, "-c", "import torch"],
-        }
+            "digitsum predict, one strip ": [digitsum, "predict", "strip.npy"],
+            "the same exported, in onnxruntime": [
+                sys.executable, str(EXAMPLE), "reader.onnx", "strip.npy",
+            ],
+        }  # fmt: skip
+        subprocess.run([digitsum, "export", "reader", "reader.onnx"], check=True)
         sides = {name: process(command) for name, command in pairs.items()}
         in_turn(sides, 1)
         seconds = in_turn(sides, rounds)
@@ -57,7 +63,7 @@ def measure(rounds: int = 15) -> None:
             "its s": sorted(seconds[theirs])[rounds // 2],
             "ratio": median_ratio(seconds[ours], seconds[theirs]),
         }
-        for ours, theirs in (names[:2], names[2:])
+        for ours, theirs in (names[:2], names[2:4], names[4:])
     ]
     show("start-up, medians of whole processes", rows)
     write("startup", {"rounds": rounds, "rows": rows})
