@@ -92,7 +92,7 @@ def study(
         kept.cell("seed 0, temperature from validation", lambda: with_temperature(run))
     names = ["temperature", "exact", "mean confidence", "ece", "nll"]
     names += [f"at {c}%" for c in COVERAGES]
-    kept.show("mnist-test, 10,000 strips", {name: name for name in names})
+    kept.show({name: name for name in names})
     with drawing("confidence") as axes:
         for key, cell in kept.cells.items():
             coverage = np.arange(1, len(cell["curve"]) + 1)

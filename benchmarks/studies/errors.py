@@ -89,7 +89,6 @@ def study(
             },
         )
     kept.show(
-        f"misread strips of mnist-test, {len(rows)} of {STRIPS:,}",
         {"strips": "strips", "percent": "% of them", "confidence": "median confidence"},
     )
     draw_kinds(kinds, said, pictures)

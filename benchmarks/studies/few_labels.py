@@ -98,7 +98,6 @@ def study(precision: str = "auto") -> None:
         for who in ("reader", TAUGHT, "cnn"):
             kept.cell(f"{who}: {size:,}", lambda w=who, s=size: run(w, s))  # type: ignore[misc]
     kept.show(
-        f"mnist-test, 10,000 strips; {SEEN:,} strips seen in all",
         {"exact_accuracy": "exact %", "mae": "MAE", "string_accuracy": "all digits %"},
     )
     with drawing("few_labels") as axes:

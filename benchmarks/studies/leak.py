@@ -43,7 +43,6 @@ def study(
         cell = kept.cell(arch, lambda a=arch: run(a))  # type: ignore[misc]
         print(f"{arch}: {cell['shared'] - cell['unseen']:+.2f} points from shared digits")
     kept.show(
-        "10,000 new strips each; 12,000 training strips, 8 epochs",
         {"shared": "of shared digits, exact %", "unseen": "of unseen digits, exact %"},
     )
     with drawing("leak", width=4.5) as axes:

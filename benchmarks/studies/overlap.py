@@ -55,7 +55,7 @@ def study(
         test = strips_of(made("mnist-test", STRIPS, SEED, how), how)
         print(how, scored(model, test))
     names = {"all": "all", **{f"{low}-{high}": f"{low}-{high}" for low, high in GAPS}}
-    kept.show("exact % by the smallest gap, mnist-test, 10,000 strips", names)
+    kept.show(names)
     with drawing("overlap") as axes:
         for key, cell in kept.cells.items():
             exact = [cell[f"{low}-{high}"] for low, high in GAPS]

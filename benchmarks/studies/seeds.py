@@ -40,9 +40,7 @@ def study(readers: int = 5, cnns: int = 3, precision: str = "auto") -> None:
             if len(values) > 1:
                 mean, sd = statistics.mean(values), statistics.stdev(values)
                 print(f"{arch} {name}: {mean:.2f}, standard deviation {sd:.2f}")
-    kept.show(
-        "mnist-test, 10,000 strips",
-        {"epoch": "best epoch", "attempts": "attempts", "val": "validation, selected on, exact %",
+    kept.show({"epoch": "best epoch", "attempts": "attempts", "val": "validation, selected on, exact %",
          "exact_accuracy": "exact %", "string_accuracy": "all digits %"},
     )  # fmt: skip
     with drawing("seeds") as axes:

@@ -33,7 +33,8 @@ from digitsum.resuming import StoppedRun
 from digitsum.training import resume, train
 
 RUNS = Path(__file__).parent / "runs"
-DOCS = Path(__file__).parents[2] / "docs" / "results"
+PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+PICTURES = PAGE.with_suffix("")
 SHORT = {"epochs": 8, "limit": 12_000}  # where curves are compared
 
 Cell = dict[str, Any]
@@ -59,14 +60,26 @@ class Study:
             os.replace(written, self.path)
         return self.cells[key]
 
-    def show(self, title: str, names: Mapping[str, str], **shown: str) -> None:
-        """The table: a row a cell, the columns `names` (key: heading)."""
+    def show(self, names: Mapping[str, str]) -> None:
+        """Prints the table and puts it into `docs/results.md`, between the marks of this study.
+
+        Args:
+            names: The columns, key of a cell: heading. A row is a cell.
+        """
         rows = []
         for key, cell in self.cells.items():
             row: dict[str, object] = {"": key}
             row |= {heading: cell.get(name, "") for name, heading in names.items()}
             rows.append(row)
-        show(title, rows)
+        show(self.name, rows)
+        lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
+        for row in rows:
+            cells = (f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values())
+            lines.append("| " + " | ".join(cells) + " |")
+        begin, end = f"<!-- {self.name} -->", f"<!-- /{self.name} -->"
+        before, _, rest = PAGE.read_text().partition(begin)
+        after = rest.partition(end)[2]
+        PAGE.write_text(before + "\n".join([begin, "", *lines, "", end]) + after)
 
 
 def trained(
@@ -122,7 +135,7 @@ def drawing(name: str, width: float = 6.0, height: float = 3.2) -> Iterator[Any]
     with plt.style.context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
         figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
         yield axes
-        DOCS.mkdir(exist_ok=True)
-        figure.savefig(DOCS / f"{name}.png", dpi=110)
+        PICTURES.mkdir(exist_ok=True)
+        figure.savefig(PICTURES / f"{name}.png", dpi=110)
         plt.close(figure)
-    print(f"wrote {DOCS / name}.png")
+    print(f"wrote {PICTURES / name}.png")

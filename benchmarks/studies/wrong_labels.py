@@ -44,7 +44,6 @@ def study(precision: str = "auto") -> None:
             key = f"{arch}, {percent}% wrong"
             kept.cell(key, lambda a=arch, p=percent: run(a, p))  # type: ignore[misc]
     kept.show(
-        "mnist-test, 10,000 strips; 12,000 training strips, 8 epochs",
         {"exact_accuracy": "exact %", "mae": "MAE", "string_accuracy": "all digits %"},
     )
     with drawing("wrong_labels") as axes:
