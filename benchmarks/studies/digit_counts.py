@@ -52,9 +52,13 @@ def study(
         for count in range(1, MOST + 1):
             key = f"trained on 1 to 8, count unknown: {count}"
             kept.cell(key, lambda n=count: read(other, n, False))  # type: ignore[misc]
-    kept.show({"exact_accuracy": "exact %", "string_accuracy": "all digits %",
-         "digit_accuracy": "digits %"},
-    )  # fmt: skip
+    kept.show(
+        {
+            "exact_accuracy": "exact %",
+            "string_accuracy": "all digits %",
+            "digit_accuracy": "digits %",
+        },
+    )
     draw(kept)
 
 

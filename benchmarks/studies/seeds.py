@@ -40,9 +40,15 @@ def study(readers: int = 5, cnns: int = 3, precision: str = "auto") -> None:
             if len(values) > 1:
                 mean, sd = statistics.mean(values), statistics.stdev(values)
                 print(f"{arch} {name}: {mean:.2f}, standard deviation {sd:.2f}")
-    kept.show({"epoch": "best epoch", "attempts": "attempts", "val": "validation, selected on, exact %",
-         "exact_accuracy": "exact %", "string_accuracy": "all digits %"},
-    )  # fmt: skip
+    kept.show(
+        {
+            "epoch": "best epoch",
+            "attempts": "attempts",
+            "val": "validation, selected on, exact %",
+            "exact_accuracy": "exact %",
+            "string_accuracy": "all digits %",
+        },
+    )
     with drawing("seeds") as axes:
         for key, cell in kept.cells.items():
             if key.startswith("reader"):
