@@ -23,8 +23,9 @@ check: .venv/ready ## lint, format and types
 
 weights: .venv/ready ## trains the weights that ship: hours; MNIST as for digitsum train
 	$(BIN)/digitsum train --arch reader --data mnist --out weights-start.pt --overwrite
-	$(BIN)/python benchmarks/weights.py weights-start.pt --run weights-1.pt
-	$(BIN)/python benchmarks/weights.py weights-1.pt --epochs 8 --lr 0.002 --seed 200 --run weights-2.pt
+	$(BIN)/python benchmarks/weights.py weights-start.pt --round 1 --run weights-1.pt
+	$(BIN)/python benchmarks/weights.py weights-1.pt --round 2 --run weights-2.pt
+	$(BIN)/python benchmarks/weights.py weights-2.pt --round 3 --run weights-3.pt
 
 STUDIES := confidence overlap digit_counts leak wrong_labels few_labels seeds
 studies: .venv/ready ## the studies of docs/results.md, where they stopped: hours; MNIST as for digitsum train

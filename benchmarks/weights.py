@@ -1,14 +1,14 @@
 """Trains the weights that ship, `digitsum/weights/reader.pt`, and measures them.
 
-Usage: python benchmarks/weights.py START.pt [--mnist-root FOLDER]    (make weights does it all)
+Usage: python benchmarks/weights.py START.pt --round 1 [--mnist-root FOLDER]
 
-START is a reader's checkpoint, trained on the strips of `mnist`, or this script's own from an
-earlier round with another --seed. From there the weights learn from
-other compositions of the same MNIST training digits, and of three quarters of scikit-learn's
-digits: from their sums, and from knowing that each strip holds four. More than half of these strips
-are drawn from digits that were turned, scaled, sheared and shifted, half of these with a thinner or
-thicker pen; many strips are blurred, darkened or brightened, so that the reader knows digits and
-not the pixels of one data set. In training all are warped, as the recipe has it.
+`make weights` does it all: START is a reader's checkpoint, trained on the strips of `mnist`, and each
+round goes on from the one before. The weights learn from other compositions of the same MNIST
+training digits, and of three quarters of scikit-learn's digits: from their sums, and from knowing
+that each strip holds four. Some are drawn from digits that were turned, scaled, sheared and
+shifted, half of these with a thinner or thicker pen; many strips are blurred, darkened or
+brightened, so that the reader knows digits and not the pixels of one data set. In training all are
+warped, as the recipe has it. The last round has less of all this and more plain strips.
 
 The figures are on strips of digits that nothing here learnt from: MNIST's test digits, and the
 last 450 of scikit-learn's.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -41,37 +41,72 @@ from digitsum.inference import load_model
 from digitsum.recipe import Recipe
 
 HELD_OUT = 450  # of scikit-learn's 1,797 digits, the last ones
-# digits, strips, whether digits and strips are varied; the strips of each have a seed of their own
-PARTS = [("mnist", 24_000, False), ("mnist", 20_000, True)]
-PARTS += [("builtin", 2_000, False), ("builtin", 24_000, True)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Strips of one kind."""
+
+    source: str  # of their digits: mnist or builtin
+    count: int
+    digits_vary: bool
+    strips_vary: bool
+
+
+@dataclass(frozen=True)
+class Round:
+    """What the weights learn from, for how long."""
+
+    parts: tuple[Part, ...]
+    epochs: int
+    lr: float
+    seed: int  # of the first part's strips; the others' follow
+
+
+WIDE = (
+    Part("mnist", 24_000, False, False),
+    Part("mnist", 20_000, True, True),
+    Part("builtin", 2_000, False, False),
+    Part("builtin", 24_000, True, True),
+)
+PLAIN = (
+    Part("mnist", 72_000, False, False),
+    Part("mnist", 10_000, False, True),
+    Part("mnist", 6_000, True, True),
+    Part("builtin", 12_000, True, True),
+)
+ROUNDS = {
+    1: Round(WIDE, epochs=4, lr=0.001, seed=100),
+    2: Round(WIDE, epochs=8, lr=0.002, seed=200),
+    3: Round(PLAIN, epochs=2, lr=0.001, seed=300),
+}
 SHIPPED = Path(__file__).parents[1] / "digitsum" / "weights" / "reader.pt"
 RESULTS = Path(__file__).parent / "results" / "weights.json"
 
 
 def make(
-    start: Annotated[str, typer.Argument(help="A reader's checkpoint to start from, or none.")],
+    start: Annotated[str, typer.Argument(help="The reader's checkpoint to start from.")],
+    number: Annotated[int, typer.Option("--round", min=1, max=len(ROUNDS))],
     mnist_root: options.MnistRoot = None,
-    epochs: int = 4,
-    lr: float = 0.001,
-    seed: Annotated[int, typer.Option(help="Synthesis seed of the first part.")] = 100,
     precision: options.Precision = "auto",
     run: Annotated[Path, typer.Option(help="Checkpoint of this run.")] = Path("weights.pt"),
 ) -> None:
     """Trains, ships, measures."""
+    plan = ROUNDS[number]
     recipe = Recipe.from_dict(
         {
             "arch": "reader",
-            "epochs": epochs,
-            "lr": lr,
+            "epochs": plan.epochs,
+            "lr": plan.lr,
             "precision": precision,
             "weights": start,
             "guide": 0.0,
         }
     )
-    strips = strips_to_learn_from(seed, mnist_root)
+    strips = strips_to_learn_from(plan, mnist_root)
     run_shown(run, lambda report: training.train(recipe, strips, run, report))
     ship(run)
-    measure(mnist_root, seed)
+    measure(mnist_root)
 
 
 def ship(run: Path) -> None:
@@ -84,7 +119,7 @@ def ship(run: Path) -> None:
     checkpoints.save(replace(kept, recipe=recipe, split=split), SHIPPED)
 
 
-def measure(mnist_root: Path | None, seed: int) -> None:
+def measure(mnist_root: Path | None) -> None:
     """Scores the shipped weights on digits that they did not learn from."""
     model = load_model(SHIPPED)
     test = open_data(["mnist-test"], None, mnist_root)
@@ -101,7 +136,7 @@ def measure(mnist_root: Path | None, seed: int) -> None:
         "bytes": SHIPPED.stat().st_size,
         "recipe": model.checkpoint.recipe,
         "data": model.checkpoint.data,
-        "strips": [[*part, seed] for seed, part in enumerate(PARTS, seed)],
+        "rounds": {number: asdict(plan) for number, plan in ROUNDS.items()},
         "versions": {**model.checkpoint.versions, "platform": platform.machine()},
         "history": model.checkpoint.history,
         "metrics": {name: metrics.to_dict() for name, metrics in scores.items()},
@@ -109,14 +144,16 @@ def measure(mnist_root: Path | None, seed: int) -> None:
     RESULTS.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def strips_to_learn_from(first_seed: int, mnist_root: Path | None) -> StripSet:
-    """All parts as one set: strips and sums, nothing else."""
+def strips_to_learn_from(plan: Round, mnist_root: Path | None) -> StripSet:
+    """All parts of a round as one set: strips and sums, nothing else."""
     images, sums = [], []
-    for seed, (source, count, varied) in enumerate(PARTS, first_seed):
-        digits = load_digits("mnist", mnist_root) if source == "mnist" else scikit_digits(False)
+    for seed, part in enumerate(plan.parts, plan.seed):
+        mnist = part.source == "mnist"
+        digits = load_digits("mnist", mnist_root) if mnist else scikit_digits(False)
         rng = np.random.default_rng(seed)
-        made = compose(vary_digits(digits, rng) if varied else digits, count, seed=seed)
-        images.append(vary_strips(made.images, rng) if varied else made.images)
+        drawn = vary_digits(digits, rng) if part.digits_vary else digits
+        made = compose(drawn, part.count, seed=seed)
+        images.append(vary_strips(made.images, rng) if part.strips_vary else made.images)
         sums.append(made.sums)
     return StripSet(["benchmarks/weights.py"], [np.concatenate(images)], np.concatenate(sums))
 
