@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/weights.py START.pt --round 1 [--mnist-root FOLDER]
 
-`make weights` does it all: START is a reader's checkpoint, trained on the strips of `mnist`, and each
+`make weights` does it all: START is a reader's checkpoint, trained on the strips of `mnist`; each
 round goes on from the one before. The weights learn from other compositions of the same MNIST
 training digits, and of three quarters of scikit-learn's digits: from their sums, and from knowing
 that each strip holds four. Some are drawn from digits that were turned, scaled, sheared and
