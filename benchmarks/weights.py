@@ -35,7 +35,7 @@ from digitsum.cli import options
 from digitsum.cli.show import run_shown
 from digitsum.datasets import open_data
 from digitsum.datasets.arrays import StripSet
-from digitsum.datasets.digits import Digits, drawn_large, load_digits
+from digitsum.datasets.digits import Digits, load_digits
 from digitsum.datasets.synthesis import compose
 from digitsum.inference import load_model
 from digitsum.recipe import Recipe
@@ -47,7 +47,7 @@ HELD_OUT = 450  # of scikit-learn's 1,797 digits, the last ones
 class Part:
     """Strips of one kind."""
 
-    source: str  # of their digits: mnist, builtin (scikit-learn's), or coarse: see `coarsened`
+    source: str  # of their digits: mnist or builtin
     count: int
     digits_vary: bool
     strips_vary: bool
@@ -75,17 +75,10 @@ PLAIN = (
     Part("mnist", 6_000, True, True),
     Part("builtin", 12_000, True, True),
 )
-COARSE = (
-    Part("mnist", 48_000, False, False),
-    Part("mnist", 6_000, False, True),
-    Part("coarse", 18_000, False, True),
-    Part("builtin", 8_000, True, True),
-)
 ROUNDS = {
     1: Round(WIDE, epochs=4, lr=0.001, seed=100),
     2: Round(WIDE, epochs=8, lr=0.002, seed=200),
     3: Round(PLAIN, epochs=2, lr=0.001, seed=300),
-    4: Round(COARSE, epochs=2, lr=0.001, seed=400),
 }
 SHIPPED = Path(__file__).parents[1] / "digitsum" / "weights" / "reader.pt"
 RESULTS = Path(__file__).parent / "results" / "weights.json"
@@ -155,10 +148,8 @@ def strips_to_learn_from(plan: Round, mnist_root: Path | None) -> StripSet:
     """All parts of a round as one set: strips and sums, nothing else."""
     images, sums = [], []
     for seed, part in enumerate(plan.parts, plan.seed):
-        builtin = part.source == "builtin"
-        digits = scikit_digits(False) if builtin else load_digits("mnist", mnist_root)
-        if part.source == "coarse":
-            digits = coarsened(digits)
+        mnist = part.source == "mnist"
+        digits = load_digits("mnist", mnist_root) if mnist else scikit_digits(False)
         rng = np.random.default_rng(seed)
         drawn = vary_digits(digits, rng) if part.digits_vary else digits
         made = compose(drawn, part.count, seed=seed)
@@ -172,38 +163,6 @@ def scikit_digits(held_out: bool) -> Digits:
     digits = load_digits("builtin")
     part = slice(-HELD_OUT, None) if held_out else slice(-HELD_OUT)
     return Digits(digits.images[part], digits.labels[part])
-
-
-def coarsened(digits: Digits) -> Digits:
-    """Digits as scikit-learn's are made: from the inked pixels of 4x4 blocks of a 32x32 scan.
-
-    Each fills the scan's height and keeps its proportions, but for the narrower look that those
-    have. So MNIST's many hands are seen through the few pixels of the other data set.
-    """
-    pixels = torch.from_numpy(digits.images).float()[:, None] / 255
-    parts = []
-    for part in torch.split(pixels, 5000):
-        inked = part[:, 0] > 0.5
-        boxes = []
-        for axis in (1, 2):  # columns, then rows, that hold ink
-            held = inked.any(axis).int()
-            first, last = held.argmax(1), 27 - held.flip(1).argmax(1)
-            boxes.append(((first + last + 1) / 2, last - first + 1))
-        (x, wide), (y, high) = boxes
-        side = torch.maximum(wide / 1.4, high) + 1
-        none = torch.zeros_like(side)
-        matrix = torch.stack(
-            [
-                torch.stack([1.4 * side / 28, none, x / 14 - 1], 1),
-                torch.stack([none, side / 28, y / 14 - 1], 1),
-            ],
-            1,
-        )
-        grid = F.affine_grid(matrix, [len(part), 1, 32, 32], False)
-        scan = F.grid_sample(part, grid, "bilinear", align_corners=False) > 0.5
-        thick = F.max_pool2d(scan.float(), 3, stride=1, padding=1)  # that data set's pen is wide
-        parts.append(F.avg_pool2d(thick, 4)[:, 0])
-    return Digits(drawn_large(torch.cat(parts).numpy()), digits.labels)
 
 
 def vary_digits(digits: Digits, rng: np.random.Generator) -> Digits:
