@@ -41,6 +41,7 @@ def take(
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1000, "height": 1100})
             page.goto(report.resolve().as_uri())
+            page.locator("h2", has_text="How sure").evaluate("heading => heading.scrollIntoView()")
             _save(page, "report.png", whole=False)
             page = browser.new_page(viewport={"width": 860, "height": 900})
             page.goto(found[0])

@@ -53,7 +53,7 @@ def sections(report: Report) -> list[Section]:
     subjects = report.subjects
     made = [
         Section(
-            "How they learnt",
+            "How they learnt" if len(subjects) > 1 else "How it learnt",
             [words.curves(subject) for subject in subjects if subject.history],
             [Markup(figures.curves([s for s in subjects if s.history]))],
         ),
