@@ -285,3 +285,16 @@ def test_damaged_arrays_are_read_or_refused(faults: ModuleType) -> None:
     outcomes = faults.fuzz(faults.sound_arrays(), 3000, 5, faults.open_arrays, head=128)
     assert outcomes["refused"] > 1000
     assert outcomes["read"] > 100
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_done_ends_as_it_said(number: int) -> None:
+    code = (
+        "import atexit, signal, sys\n"
+        "from digitsum.cli import main\n"
+        f"atexit.register(signal.raise_signal, {int(number)})\n"  # while Python ends
+        "sys.argv[1:] = ['--version']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -110,4 +110,9 @@ def _digitsum(
 def main() -> None:
     """Entry point of the `digitsum` command."""
     signals.install()
-    app(prog_name="digitsum")
+    try:
+        app(prog_name="digitsum")
+    except SystemExit as ending:
+        if not ending.code:
+            signals.ignore()
+        raise
