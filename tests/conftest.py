@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,11 @@ MNIST = Path(__file__).parents[2] / "shared" / "mnist"
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason="MNIST does not stand beside the project"
 )
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in what tests start, though a shell ignores it in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

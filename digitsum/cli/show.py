@@ -175,7 +175,8 @@ class TrainingDisplay:
         self.kept = False  # whether an epoch of this run is in its checkpoints
 
     def __enter__(self) -> TrainingDisplay:
-        self.bar.start()
+        if not self.bar.disable:  # a disabled one writes an empty line in older versions of rich
+            self.bar.start()
         return self
 
     def __exit__(
@@ -184,7 +185,8 @@ class TrainingDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.bar.stop()
+        if not self.bar.disable:
+            self.bar.stop()
 
     def __call__(self, event: Event) -> None:
         """Takes what a run reports."""
