@@ -72,10 +72,10 @@ class Victim:
         self.data.mkdir()
         np.save(self.data / "data0.npy", made.images)
         np.save(self.data / "lab0.npy", made.sums)
-        process = self.start("whole")
-        assert process.stderr is not None
-        heard = [time.monotonic() for line in process.stderr if line.startswith("epoch ")]
-        assert process.wait() == 0
+        with self.start("whole") as process:
+            assert process.stderr is not None
+            heard = [time.monotonic() for line in process.stderr if line.startswith("epoch ")]
+        assert process.returncode == 0
         self.seconds = heard[-1] - heard[0]  # from the first finished epoch to the last
         self.whole = self.weights("whole")
 
