@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 import typer
-from measuring import machine, write
+from measuring import machine, put, write
 
 from digitsum import checkpoint as checkpoints
 from digitsum.checkpoint import Checkpoint
@@ -367,14 +367,13 @@ def break_all(kills: int = 50, signals: int = 20, files: int = 100_000) -> None:
         os.chdir("/")
     write("faults", {"rows": rows, "memory_grown_mb": grown})
     table = "\n".join(f"| {r['fault']} | {r['tried']:,} | {r['what happened']} |" for r in rows)
-    text = PAGE.read_text() if PAGE.exists() else "<!-- faults --><!-- /faults -->"
-    made = (
+    put(
+        PAGE,
+        "faults",
         f"| fault | tried | what happened |\n|---|---|---|\n{table}\n\n"
         f"Peak memory grew by {grown} MB over all damaged files. On {machine()['processor']}, "
-        f"torch {torch.__version__}."
+        f"torch {torch.__version__}.",
     )
-    marked = r"(<!-- faults -->).*(<!-- /faults -->)"
-    PAGE.write_text(re.sub(marked, lambda m: f"{m[1]}\n{made}\n{m[2]}", text, flags=re.S))
 
 
 if __name__ == "__main__":

@@ -62,6 +62,13 @@ def show(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     Console(width=120).print(table)
 
 
+def put(page: Path, name: str, text: str) -> None:
+    """Replaces what stands between a page's marks `<!-- name -->` and `<!-- /name -->`."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+
+
 def write(name: str, document: Mapping[str, Any]) -> None:
     """A JSON file among the results, the machine with it."""
     path = RESULTS / f"{name}.json"

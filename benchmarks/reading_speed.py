@@ -64,13 +64,8 @@ def forward(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, objec
             loaded.module(loaded.compute.strips(pixels))
 
     pixels = torch.from_numpy(data.images()[:BATCH])
-    sides = {"plain": timed(lambda: plain(strips)), "ours": timed(ours)}
-    in_turn(sides, 2)
-    seconds = in_turn(sides, rounds)
-    row = {name: BATCH / sorted(values)[rounds // 2] for name, values in seconds.items()}
-    row["ours / plain"] = median_ratio(seconds["plain"], seconds["ours"])
-    show("the net alone, strips/s", [row])
-    return row
+    sides = {"ours": timed(ours), "plain": timed(lambda: plain(strips))}
+    return rates("the net alone", sides, rounds)
 
 
 def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, object] | None:
@@ -94,12 +89,18 @@ def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, obje
         "torch": timed(lambda: loaded.read(strips, count)),
         "onnxruntime": timed(lambda: session.run(None, {"strips": strips})),
     }
+    return rates("reading to the end", sides, rounds)
+
+
+def rates(title: str, sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, object]:
+    """Strips per second of two sides, a batch a call and in turn, and the first by the second."""
     in_turn(sides, 2)
     seconds = in_turn(sides, rounds)
     row = {name: BATCH / sorted(values)[rounds // 2] for name, values in seconds.items()}
-    row["torch / onnxruntime"] = median_ratio(seconds["onnxruntime"], seconds["torch"])
-    show("reading to the end, strips/s", [row])
-    return row
+    one, other = sides
+    row[f"{one} / {other}"] = median_ratio(seconds[other], seconds[one])
+    show(f"{title}, strips/s", [row])
+    return dict(row)
 
 
 def timed(run: Callable[[], object]) -> Callable[[], float]:

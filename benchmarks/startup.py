@@ -39,22 +39,21 @@ def measure(rounds: int = 15) -> None:
         os.chdir(folder)
         Path("bare.py").write_text(BARE)
         np.save("strip.npy", np.zeros((1, 40, 168), np.uint8))
-        pairs = {
+        commands = {
             "digitsum --help": [digitsum, "--help"],
             "a bare Typer program": [sys.executable, "bare.py", "--help"],
             "digitsum predict, one strip": [digitsum, "predict", "strip.npy"],
             "import torch": [sys.executable, "-c", "import torch"],
-            "digitsum predict, one strip ": [digitsum, "predict", "strip.npy"],
             "the same exported, in onnxruntime": [
                 sys.executable, str(EXAMPLE), "reader.onnx", "strip.npy",
             ],
         }  # fmt: skip
         subprocess.run([digitsum, "export", "reader", "reader.onnx"], check=True)
-        sides = {name: process(command) for name, command in pairs.items()}
+        sides = {name: process(command) for name, command in commands.items()}
         in_turn(sides, 1)
         seconds = in_turn(sides, rounds)
         os.chdir("/")
-    names = list(pairs)
+    help_, bare, predict, torch, exported = commands
     rows = [
         {
             "what": ours,
@@ -63,7 +62,7 @@ def measure(rounds: int = 15) -> None:
             "its s": sorted(seconds[theirs])[rounds // 2],
             "ratio": median_ratio(seconds[ours], seconds[theirs]),
         }
-        for ours, theirs in (names[:2], names[2:4], names[4:])
+        for ours, theirs in ((help_, bare), (predict, torch), (predict, exported))
     ]
     show("start-up, medians of whole processes", rows)
     write("startup", {"rounds": rounds, "rows": rows})

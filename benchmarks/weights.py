@@ -86,7 +86,9 @@ RESULTS = Path(__file__).parent / "results" / "weights.json"
 
 def make(
     start: Annotated[str, typer.Argument(help="The reader's checkpoint to start from.")],
-    number: Annotated[int, typer.Option("--round", min=1, max=len(ROUNDS))],
+    number: Annotated[
+        int, typer.Option("--round", min=1, max=len(ROUNDS), help="Which of ROUNDS.")
+    ],
     mnist_root: options.MnistRoot = None,
     precision: options.Precision = "auto",
     run: Annotated[Path, typer.Option(help="Checkpoint of this run.")] = Path("weights.pt"),

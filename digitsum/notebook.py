@@ -21,8 +21,8 @@ def table(readings: Readings) -> str:
         cells = [str(i), escape(said(readings, i))]
         if readings.strips is not None:
             height = readings.strips.shape[1]
-            alt = escape(f"strip {i}")
-            cells.insert(1, f'<img src="{png(readings.strips[i])}" alt="{alt}" height="{height}">')
+            source = png(readings.strips[i])
+            cells.insert(1, f'<img src="{source}" alt="strip {i}" height="{height}">')
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     more = f"<p>and {left:,} more</p>" if (left := len(readings) - SHOWN) > 0 else ""
     return f"<table>{''.join(rows)}</table>{more}"

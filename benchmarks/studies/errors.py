@@ -42,13 +42,9 @@ def misread() -> tuple[NDArray[np.int64], list[str], NDArray[np.uint8], list[dic
         read, true = readings.digits[row], made.truth.digits[row]
         said.append(f"{added(true)}, read {added(read)}")
         wrong = np.flatnonzero(read != true)
-        left = made.truth.positions[row, :, 0].astype(int)
-        gaps = np.diff(left)
-        near = [min([*gaps[max(k - 1, 0) : k], *gaps[k : k + 1]]) for k in wrong]
         facts.append(
             {
                 "wrong": [[int(true[k]), int(read[k])] for k in wrong],
-                "nearest": int(min(near)),  # columns from a misread digit to its neighbour
                 "confidence": float(readings.confidence[row]),
             }
         )

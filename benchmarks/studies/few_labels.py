@@ -16,17 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 import typer
-from study import RUNS, Study, drawing, scored, trained
+from study import Study, drawing, scored, trained
 from torch import Tensor
 
-from digitsum import checkpoint as checkpoints
 from digitsum.checkpoint import Checkpoint
 from digitsum.compute import Compute
 from digitsum.datasets import open_data
 from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.training_set import TrainingSet
 from digitsum.distributed import World
-from digitsum.inference import LoadedModel, load_model
+from digitsum.inference import LoadedModel, make_ready
 from digitsum.learner import Learner
 from digitsum.recipe import Recipe
 
@@ -65,14 +64,11 @@ def taught(recipe: Recipe, data: StripSet) -> LoadedModel:
             for rows in strips.shuffled()
         ]
         print(f"told the digits, epoch {epoch + 1}: loss {torch.stack(losses).mean():.4f}")
-    path = RUNS / f"few_labels_taught_{len(strips.train)}.pt"
-    path.parent.mkdir(exist_ok=True)
     kept = Checkpoint(
         arch=recipe.arch, recipe=recipe.to_dict(), weights=learner.weights(),
         data=strips.source(), split=strips.split(), history=[], metrics={}, versions={},
     )  # fmt: skip
-    checkpoints.save(kept, path)
-    return load_model(path)
+    return make_ready(kept, TAUGHT)
 
 
 def study(precision: str = "auto") -> None:

@@ -27,7 +27,7 @@ def study(readers: int = 5, cnns: int = 3, precision: str = "auto") -> None:
             "attempts": own.history[-1]["attempt"],
             "val": own.metrics["val"]["exact_accuracy"],
             **scored(model, test),
-            "curve": [record["val_exact"] for record in own.history],
+            "curve": [record["val_exact_accuracy"] for record in own.history],
         }
 
     for arch, count in (("reader", readers), ("cnn", cnns)):

@@ -8,18 +8,14 @@ figure again.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 sys.path.append(str(Path(__file__).parents[1]))
-from measuring import RESULTS, machine, show
+from measuring import RESULTS, machine, put, show
 
 from digitsum.cli.show import run_shown
 from digitsum.datasets.arrays import StripSet
@@ -27,7 +23,7 @@ from digitsum.datasets.digits import Digits, load_digits
 from digitsum.datasets.synthesis import Composition, compose
 from digitsum.evaluation import evaluate
 from digitsum.inference import LoadedModel, load_model
-from digitsum.outputs import last_path
+from digitsum.outputs import last_path, whole_file
 from digitsum.recipe import Recipe
 from digitsum.resuming import StoppedRun
 from digitsum.training import resume, train
@@ -54,10 +50,8 @@ class Study:
         if key not in self.cells:
             print(f"{self.name}: {key}", flush=True)
             self.cells[key] = {**measure(), "on": machine()["processor"]}
-            whole = json.dumps({"cells": self.cells}, indent=1) + "\n"
-            written = self.path.with_suffix(".tmp")
-            written.write_text(whole)
-            os.replace(written, self.path)
+            with whole_file(self.path) as stream:
+                stream.write((json.dumps({"cells": self.cells}, indent=1) + "\n").encode())
         return self.cells[key]
 
     def show(self, names: Mapping[str, str]) -> None:
@@ -76,10 +70,7 @@ class Study:
         for row in rows:
             cells = (f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values())
             lines.append("| " + " | ".join(cells) + " |")
-        begin, end = f"<!-- {self.name} -->", f"<!-- /{self.name} -->"
-        before, _, rest = PAGE.read_text().partition(begin)
-        after = rest.partition(end)[2]
-        PAGE.write_text(before + "\n".join([begin, "", *lines, "", end]) + after)
+        put(PAGE, self.name, "\n".join(["", *lines, ""]))
 
 
 def trained(
@@ -119,7 +110,7 @@ def unseen(count: int, per_strip: int, seed: int) -> Composition:
     return compose(load_digits("mnist-test"), count, (per_strip, per_strip), seed=seed)
 
 
-def some(digits: Digits, rows: NDArray[np.bool_] | slice) -> Digits:
+def some(digits: Digits, rows: slice) -> Digits:
     """A part of single digits."""
     return Digits(digits.images[rows], digits.labels[rows])
 
