@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,23 @@ def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, 
         for name, side in sides.items():
             measured[name].append(side())
     return measured
+
+
+def process(script: str, **options: object) -> Callable[[], float]:
+    """A side that is a process of its own: a benchmark that ends by printing one number.
+
+    Args:
+        script: Its file.
+        options: Of its command line.
+    """
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+    def run() -> float:
+        command = [sys.executable, script, *words]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        return float(done.stdout.split()[-1])
+
+    return run
 
 
 def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:

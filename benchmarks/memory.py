@@ -1,6 +1,6 @@
 """Peak memory of whole processes: predict and eval on few and on many strips, train on 30,000.
 
-Usage: python benchmarks/memory.py [--many 1000000]
+Usage: python benchmarks/memory.py [--many 1000000] [--precision int8]
 
 Each figure is the largest resident set of one process, as the system kept it. Many strips are a
 sparse file: it takes no disk, and is read like any other.
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -22,7 +23,10 @@ FEW, TRAINED = 10_000, 30_000
 STRIP = 40 * 168  # bytes
 
 
-def measure(many: int = 1_000_000) -> None:
+def measure(
+    many: int = 1_000_000,
+    precision: Annotated[str, typer.Option(help="To read in.")] = "auto",
+) -> None:
     rows: list[dict[str, object]] = []
     with TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -36,9 +40,9 @@ def measure(many: int = 1_000_000) -> None:
 
         for count in (FEW, many):
             sparse(f"{count}", count)
-            strips = f"{count}/data0.npy"
-            add("predict", count, "predict", strips, "--out", f"{count}.csv", "--overwrite")
-            add("eval", count, "eval", "reader", "--data", str(count), "--json")
+            strips, chosen = f"{count}/data0.npy", ("--precision", precision)
+            add("predict", count, "predict", strips, "--out", f"{count}.csv", *chosen)
+            add("eval", count, "eval", "reader", "--data", str(count), "--json", *chosen)
             Path(f"{count}.csv").unlink()
         made = TRAINED * STRIP / 1e6
         subprocess.run(
@@ -51,7 +55,7 @@ def measure(many: int = 1_000_000) -> None:
             add(f"train {arch}", TRAINED, *command, "--epochs", "1", taken=made)
         os.chdir("/")
     show("peak memory; of train, the strips themselves are taken off in the last column", rows)
-    write("memory", {"rows": rows})
+    write("memory", {"precision": precision, "rows": rows})
 
 
 def sparse(folder: str, count: int) -> None:

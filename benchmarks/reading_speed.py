@@ -12,6 +12,7 @@ out (pip install easyocr, pip install pytesseract and the tesseract program).
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -23,14 +24,17 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from measuring import in_turn, median_ratio, show, write
+from measuring import in_turn, median_ratio, process, show, write
 from numpy.typing import NDArray
 
 from digitsum.cli import options
+from digitsum.cli.memory import keep_freed
 from digitsum.datasets import open_data
 from digitsum.datasets.arrays import StripSet
 from digitsum.inference import BATCH, LoadedModel, load_model
 from digitsum.models import restore
+
+NET = ("ours", "plain")
 
 
 def measure(
@@ -40,32 +44,55 @@ def measure(
     rounds: int = 7,
     data: options.Data = None,
     mnist_root: options.MnistRoot = None,
+    precision: options.Precision = "auto",
+    side: Annotated[
+        str | None, typer.Option(help="The net alone, ours or plain: prints its strips/s.")
+    ] = None,
 ) -> None:
-    loaded = load_model(model)
     found = open_data(data or ["builtin"], None, mnist_root)
+    if side is not None:
+        print(forward(model, found, side, precision))
+        return
+    sides = {s: process(__file__, side=s, model=model, precision=precision) for s in NET}
+    speeds = in_turn(sides, rounds)
+    row = {name: sorted(values)[rounds // 2] for name, values in speeds.items()}
+    row["ours / plain"] = median_ratio(speeds["ours"], speeds["plain"])
+    show("the net alone, strips/s", [row])
+    keep_freed()
+    loaded = load_model(model, precision=precision)
     document = {
         "model": model,
         "on": str(loaded.compute),
-        "forward": forward(loaded, found, rounds),
+        "forward": row,
         "exported": exported(loaded, found, rounds),
         "command": command(loaded, found, strips),
         "ocr": recognition(loaded, found, ocr),
     }
-    write("reading_speed", document)
+    write(f"reading_speed_{loaded.compute.precision}", document)
 
 
-def forward(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, object]:
-    """One batch of 256 through the net, both ways in turn."""
-    strips = torch.from_numpy(data.images()[:BATCH]).unsqueeze(1).float() / 255
-    plain = restore(loaded.arch, data.width, loaded.recipe.options, loaded.checkpoint.weights)
+def forward(model: str, data: StripSet, side: str, precision: str) -> float:
+    """Strips per second of the net, batches of 256; ours keeps freed memory, as the program does.
 
-    def ours() -> None:
-        with loaded.compute.autocast():
-            loaded.module(loaded.compute.strips(pixels))
-
+    Plain is the same net in float32 and NCHW, batch norm and all.
+    """
     pixels = torch.from_numpy(data.images()[:BATCH])
-    sides = {"ours": timed(ours), "plain": timed(lambda: plain(strips))}
-    return rates("the net alone", sides, rounds)
+    loaded = load_model(model, precision=precision)
+    if side == "ours":
+        keep_freed()
+
+        def run() -> None:
+            with loaded.compute.autocast():
+                loaded.module(loaded.compute.strips(pixels))
+    else:
+        kept, strips = loaded.checkpoint, pixels.unsqueeze(1).float() / 255
+        plain = restore(kept.arch, data.width, loaded.recipe.options, kept.weights)
+
+        def run() -> None:
+            plain(strips)
+
+    passes = in_turn({side: timed(run)}, 12)[side]
+    return BATCH / statistics.median(passes[2:])
 
 
 def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, object] | None:
@@ -89,17 +116,11 @@ def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, obje
         "torch": timed(lambda: loaded.read(strips, count)),
         "onnxruntime": timed(lambda: session.run(None, {"strips": strips})),
     }
-    return rates("reading to the end", sides, rounds)
-
-
-def rates(title: str, sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, object]:
-    """Strips per second of two sides, a batch a call and in turn, and the first by the second."""
     in_turn(sides, 2)
     seconds = in_turn(sides, rounds)
-    row = {name: BATCH / sorted(values)[rounds // 2] for name, values in seconds.items()}
-    one, other = sides
-    row[f"{one} / {other}"] = median_ratio(seconds[other], seconds[one])
-    show(f"{title}, strips/s", [row])
+    row = {name: BATCH / statistics.median(values) for name, values in seconds.items()}
+    row["torch / onnxruntime"] = median_ratio(seconds["onnxruntime"], seconds["torch"])
+    show("reading to the end, strips/s", [row])
     return dict(row)
 
 
@@ -123,6 +144,7 @@ def command(loaded: LoadedModel, data: StripSet, count: int) -> dict[str, object
         np.save(f"{folder}/strips.npy", images)
         begun = time.perf_counter()
         arguments = ["predict", f"{folder}/strips.npy", "--model", loaded.name]
+        arguments += ["--precision", loaded.compute.precision]
         subprocess.run(
             [sys.executable, "-m", "digitsum", *arguments, "--out", f"{folder}/readings.csv"],
             check=True,

@@ -4,7 +4,8 @@ Usage: python benchmarks/training_speed.py [--arch cnn --arch reader] [--rounds 
 
 The usual recipe is how the technical report's training would be written: a Dataset of float32
 strips, a DataLoader, NCHW, float32, the loss read after every step. Both sides train the same net
-with the same optimizer and batch size; strips per second are those of steady steps.
+with the same optimizer and batch size; strips per second are those of steady steps. Every side of
+every round is a process of its own; ours keeps freed memory, as the program does.
 
 The convolutions alone: every convolution of the net, forward and backward on the same shapes, in
 the same precision and memory format, in a tight loop. What share of their rate a whole training
@@ -20,10 +21,11 @@ from typing import Annotated
 
 import torch
 import typer
-from measuring import in_turn, median_ratio, show, write
+from measuring import in_turn, median_ratio, process, show, write
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from digitsum.cli.memory import keep_freed
 from digitsum.compute import Compute
 from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.digits import load_digits
@@ -35,6 +37,7 @@ from digitsum.recipe import Recipe
 from digitsum.training import train
 
 WARM_UP = 3  # steps
+SIDES = ("ours", "usual", "convolutions")
 
 
 def measure(
@@ -43,12 +46,16 @@ def measure(
     steps: int = 40,
     device: str = "auto",
     precision: str = "auto",
+    side: Annotated[
+        str | None, typer.Option(help="Only this side, once, of one --arch: prints its strips/s.")
+    ] = None,
 ) -> None:
-    rows = []
-    for name in arch or ["cnn", "reader"]:
-        recipe = Recipe.from_dict({"arch": name, "epochs": 1, "device": device})
-        recipe = replace(recipe, precision=precision)
-        rows.append(compared(recipe, rounds, steps))
+    keys = {"epochs": 1, "device": device, "precision": precision}
+    recipes = [Recipe.from_dict({"arch": name, **keys}) for name in arch or ["cnn", "reader"]]
+    if side is not None:
+        print(speed(recipes[0], side, steps))
+        return
+    rows = [compared(recipe, rounds, steps) for recipe in recipes]
     show("training, strips/s", rows)
     write("training_speed", {"rounds": rounds, "rows": rows})
 
@@ -56,18 +63,14 @@ def measure(
 def compared(recipe: Recipe, rounds: int, steps: int) -> dict[str, object]:
     """One architecture, all sides in turn."""
     compute = Compute.resolve(recipe.device, recipe.precision)
-    count = recipe.batch_size * steps
-    made = compose(load_digits("builtin"), count + max(5, count // 4), seed=0)
-    strips = StripSet(["made"], [made.images], made.sums)
-    shapes = convolutions(recipe, compute, strips)
-    macs = sum(multiplications(*shape) for shape in shapes)
+    keys: dict[str, object] = {"device": recipe.device, "precision": recipe.precision}
     sides = {
-        "ours": lambda: ours(replace(recipe, limit=count), strips),
-        "usual": lambda: usual(recipe, compute.device, made.images[:count], made.sums[:count]),
-        "convolutions": lambda: alone(shapes, compute, recipe.batch_size, steps // 4),
+        side: process(__file__, arch=recipe.arch, side=side, steps=steps, **keys) for side in SIDES
     }
     speeds = in_turn(sides, rounds)
     middle = {name: sorted(values)[rounds // 2] for name, values in speeds.items()}
+    strips = made(recipe, steps)
+    macs = sum(multiplications(*shape) for shape in convolutions(recipe, compute, strips))
     return {
         "arch": recipe.arch,
         "on": str(compute),
@@ -78,8 +81,27 @@ def compared(recipe: Recipe, rounds: int, steps: int) -> dict[str, object]:
     }
 
 
+def speed(recipe: Recipe, side: str, steps: int) -> float:
+    """Strips per second of a side, here."""
+    compute, strips = Compute.resolve(recipe.device, recipe.precision), made(recipe, steps)
+    if side == "usual":
+        return usual(recipe, compute.device, strips)
+    keep_freed()
+    if side == "ours":
+        return ours(recipe, strips)
+    return alone(convolutions(recipe, compute, strips), compute, recipe.batch_size, steps // 4)
+
+
+def made(recipe: Recipe, steps: int) -> StripSet:
+    """Strips of which so many steps are the training part."""
+    count = recipe.batch_size * steps
+    found = compose(load_digits("builtin"), count + max(5, count // 4), seed=0)
+    return StripSet(["made"], [found.images], found.sums)
+
+
 def ours(recipe: Recipe, strips: StripSet) -> float:
     """Strips per second of `digitsum train`, as its history has it."""
+    recipe = replace(recipe, limit=len(strips) * 4 // 5)
     records: list[EpochRecord] = []
     with TemporaryDirectory() as folder:
         train(
@@ -91,16 +113,17 @@ def ours(recipe: Recipe, strips: StripSet) -> float:
     return records[0].strips_per_second
 
 
-def usual(recipe: Recipe, device: torch.device, images, sums) -> float:
+def usual(recipe: Recipe, device: torch.device, data: StripSet) -> float:
     """Strips per second of the loop that everyone would write."""
-    strips = torch.from_numpy(images).float().unsqueeze(1) / 255
+    count = len(data) * 4 // 5
+    strips = torch.from_numpy(data.images()[:count]).float().unsqueeze(1) / 255
     loader = DataLoader(
-        TensorDataset(strips, torch.from_numpy(sums).float()),
+        TensorDataset(strips, torch.from_numpy(data.sums[:count]).float()),
         batch_size=recipe.batch_size,
         shuffle=True,
         pin_memory=device.type == "cuda",
     )
-    model = create(recipe.arch, images.shape[2], recipe.options).to(device)
+    model = create(recipe.arch, data.width, recipe.options).to(device)
     optimizer = make_optimizer(recipe, model)
     model.train()
     seen = 0

@@ -66,16 +66,32 @@ def described(layer: nn.Module) -> Any:
     return name, shapes[:1], [getattr(layer, key) for key in keys if hasattr(layer, key)]
 
 
-def test_the_layers_of_the_cnn_are_the_technical_reports() -> None:
+def test_the_cnn_is_the_technical_reports() -> None:
     def convolution(inputs: int, outputs: int) -> list[nn.Module]:
         return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
 
-    attention = [nn.Conv2d(128, 1, 1), nn.Sigmoid(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    wanted = [*convolution(1, 32), nn.MaxPool2d(2), *convolution(32, 64), nn.MaxPool2d(2)]
-    wanted += [*convolution(64, 128), *attention, nn.Linear(128, 256), nn.ReLU(), nn.Dropout(0.5)]
-    wanted += [nn.Linear(256, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 1)]
-    leaves = [m for m in create("cnn", 168, {}).modules() if not list(m.children())]
-    assert [described(m) for m in leaves] == [described(m) for m in wanted]
+    attention = Attention(128)
+    backbone = [*convolution(1, 32), nn.MaxPool2d(2), *convolution(32, 64), nn.MaxPool2d(2)]
+    backbone += [*convolution(64, 128), attention, nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    head = [nn.Linear(128, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 128), nn.ReLU()]
+    wanted = nn.Sequential(*backbone, *head, nn.Dropout(0.5), nn.Linear(128, 1))
+    cnn = create("cnn", 168, {})
+    leaves, layers = ([m for m in net.modules() if not list(m.children())] for net in (cnn, wanted))
+    # all of its layers; ours pools before the ReLU, which is the same function
+    assert sorted(map(described, leaves)) == sorted(map(described, layers))
+    for own, other in zip(cnn.parameters(), wanted.parameters(), strict=True):
+        other.data.copy_(own.data)
+    strips = torch.rand(6, 1, 40, 168)
+    for mode in (True, False):
+        values = []
+        for net in (cnn.train(mode), wanted.train(mode)):
+            torch.manual_seed(0)  # of dropout
+            values.append(net(strips).flatten())
+        torch.testing.assert_close(*values)
+    for output in values:
+        output.sum().backward()
+    for own, other in zip(cnn.parameters(), wanted.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad)
 
 
 def test_attention_multiplies_by_a_sigmoid() -> None:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from digitsum import __version__
-from digitsum.cli import signals
+from digitsum.cli import memory, signals
 from digitsum.cli.compare import compare
 from digitsum.cli.draw import draw
 from digitsum.cli.eval import evaluate
@@ -110,6 +110,7 @@ def _digitsum(
 def main() -> None:
     """Entry point of the `digitsum` command."""
     signals.install()
+    memory.keep_freed()
     try:
         app(prog_name="digitsum")
     except SystemExit as ending:

@@ -22,12 +22,8 @@ class Attention(nn.Module):
 
 
 def convolution(inputs: int, outputs: int) -> list[nn.Module]:
-    """3x3 convolution, batch norm and ReLU; height and width are kept."""
-    return [
-        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
+    """3x3 convolution and batch norm; height and width are kept."""
+    return [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), nn.BatchNorm2d(outputs)]
 
 
 class AttentionCNN(Regressor):
@@ -58,9 +54,12 @@ class AttentionCNN(Regressor):
         self.backbone = nn.Sequential(  # (B, 1, H, W) -> (B, 128)
             *convolution(1, 32),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),  # after pooling: the same function, on a quarter of the places
             *convolution(32, 64),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
             *convolution(64, 128),
+            nn.ReLU(inplace=True),
             Attention(128),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
