@@ -22,10 +22,12 @@ check: .venv/ready ## lint, format and types
 	touch $@
 
 weights: .venv/ready ## trains the weights that ship: hours; MNIST as for digitsum train
-	$(BIN)/digitsum train --arch reader --data mnist --out weights-start.pt --overwrite
+	$(BIN)/digitsum train --arch reader --data mnist --lr 0.003 --out weights-start.pt --overwrite
 	$(BIN)/python benchmarks/weights.py weights-start.pt --round 1 --run weights-1.pt
 	$(BIN)/python benchmarks/weights.py weights-1.pt --round 2 --run weights-2.pt
 	$(BIN)/python benchmarks/weights.py weights-2.pt --round 3 --run weights-3.pt
+	$(BIN)/python benchmarks/weights.py weights-3.pt --round 4 --run weights-4.pt
+	$(BIN)/python benchmarks/weights.py weights-4.pt --round 5 --run weights-5.pt
 
 STUDIES := confidence overlap digit_counts leak wrong_labels few_labels seeds
 studies: .venv/ready ## the studies of docs/results.md, where they stopped: hours; MNIST as for digitsum train

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from study import Study, drawing
+from study import Study, drawing, fingerprint
 
 from digitsum.columns import sum_distribution
 from digitsum.datasets import open_data
@@ -86,10 +86,11 @@ def study(
             **measured(cooled(distributions(model, test), best), test.sums),
         }
 
-    kept.cell("weights that ship", lambda: plain("reader"))
+    kept.cell("weights that ship", lambda: plain("reader"), fingerprint())
     if run is not None:
-        kept.cell("seed 0", lambda: plain(run))
-        kept.cell("seed 0, temperature from validation", lambda: with_temperature(run))
+        own = fingerprint(run)
+        kept.cell("seed 0", lambda: plain(run), own)
+        kept.cell("seed 0, temperature from validation", lambda: with_temperature(run), own)
     names = ["temperature", "exact", "mean confidence", "ece", "nll"]
     names += [f"at {c}%" for c in COVERAGES]
     kept.show({name: name for name in names})

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Annotated, Any
 
 import typer
-from study import SHORT, Study, drawing, strips_of, trained, unseen
+from study import SHORT, Study, drawing, fingerprint, strips_of, trained, unseen
 
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import compose
@@ -44,7 +44,11 @@ def study(
         said = "told" if known else "not told"
         for count in range(1, MOST + 1):
             key = f"trained on 4, {said} how many: {count}"
-            kept.cell(key, lambda k=known, n=count: read(shipped, n, k))  # type: ignore[misc]
+            kept.cell(
+                key,
+                lambda k=known, n=count: read(shipped, n, k),
+                fingerprint(),  # type: ignore[misc]
+            )
 
     @cache
     def other() -> LoadedModel:

@@ -18,9 +18,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from study import Study, drawing, unseen
+from study import Study, drawing, fingerprint, unseen
 
-from digitsum.checkpoint import locate
 from digitsum.inference import load_model
 from digitsum.readings import added
 
@@ -58,9 +57,7 @@ def study(
     if sheets is not None:
         draw_sheets(sheets, rows, said, pictures)
     by_hand = json.loads(BY_HAND.read_text())
-    if by_hand["bytes"] != locate("reader").stat().st_size or set(by_hand["kinds"]) != {
-        str(row) for row in rows
-    }:
+    if by_hand["of"] != fingerprint():
         raise SystemExit("errors_by_hand.json is of other weights: sort the --sheets again")
     kept = Study("errors")
     kept.cells = {}  # no training: cheap, and always of the weights that ship

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from study import SHORT, Study, drawing, strips_of, trained
+from study import SHORT, Study, drawing, fingerprint, strips_of, trained
 
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import Composition, compose
@@ -53,7 +53,8 @@ def study(
     kept = Study("overlap")
     shipped = load_model("reader", precision="fp32")
     for how in ("wrapped", "clipped"):
-        kept.cell(f"weights that ship, {how}", lambda h=how: by_gap(shipped, h))  # type: ignore[misc]
+        key = f"weights that ship, {how}"
+        kept.cell(key, lambda h=how: by_gap(shipped, h), fingerprint())  # type: ignore[misc]
 
     def short_run(how: str) -> dict[str, Any]:
         strips = strips_of(made("mnist", 30_000, 0, how), f"mnist, {how}")

@@ -7,6 +7,7 @@ figure again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,8 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))
 from measuring import RESULTS, machine, put, show
 
+from digitsum.checkpoint import locate
+from digitsum.cli.memory import keep_freed
 from digitsum.cli.show import run_shown
 from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.digits import Digits, load_digits
@@ -35,6 +38,8 @@ SHORT = {"epochs": 8, "limit": 12_000}  # where curves are compared
 
 Cell = dict[str, Any]
 
+keep_freed()  # as the program does
+
 
 class Study:
     """The cells of a study, in `benchmarks/results/study_NAME.json`."""
@@ -45,11 +50,14 @@ class Study:
         if self.path.exists():
             self.cells = json.loads(self.path.read_text())["cells"]
 
-    def cell(self, key: str, measure: Callable[[], Mapping[str, Any]]) -> Cell:
-        """A cell, measured if it is not there yet."""
-        if key not in self.cells:
+    def cell(
+        self, key: str, measure: Callable[[], Mapping[str, Any]], of: str | None = None
+    ) -> Cell:
+        """A cell, measured if it is not there yet, or is there of other weights than `of`."""
+        if key not in self.cells or self.cells[key].get("of") != of:
             print(f"{self.name}: {key}", flush=True)
-            self.cells[key] = {**measure(), "on": machine()["processor"]}
+            whose = {} if of is None else {"of": of}
+            self.cells[key] = {**measure(), **whose, "on": machine()["processor"]}
             with whole_file(self.path) as stream:
                 stream.write((json.dumps({"cells": self.cells}, indent=1) + "\n").encode())
         return self.cells[key]
@@ -71,6 +79,11 @@ class Study:
             cells = (f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values())
             lines.append("| " + " | ".join(cells) + " |")
         put(PAGE, self.name, "\n".join(["", *lines, ""]))
+
+
+def fingerprint(model: str = "reader") -> str:
+    """Twelve digits by which weights are told from others; by default those that ship."""
+    return hashlib.sha256(locate(model).read_bytes()).hexdigest()[:12]
 
 
 def trained(
