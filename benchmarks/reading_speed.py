@@ -35,6 +35,7 @@ from digitsum.inference import BATCH, LoadedModel, load_model
 from digitsum.models import restore
 
 NET = ("ours", "plain")
+PASS = 256  # strips in a forward pass of the net alone
 
 
 def measure(
@@ -76,7 +77,7 @@ def forward(model: str, data: StripSet, side: str, precision: str) -> float:
 
     Plain is the same net in float32 and NCHW, batch norm and all.
     """
-    pixels = torch.from_numpy(data.images()[:BATCH])
+    pixels = torch.from_numpy(data.images()[:PASS])
     loaded = load_model(model, precision=precision)
     if side == "ours":
         keep_freed()
@@ -92,7 +93,7 @@ def forward(model: str, data: StripSet, side: str, precision: str) -> float:
             plain(strips)
 
     passes = in_turn({side: timed(run)}, 12)[side]
-    return BATCH / statistics.median(passes[2:])
+    return PASS / statistics.median(passes[2:])
 
 
 def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, object] | None:
@@ -104,7 +105,7 @@ def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, obje
     except ImportError as error:
         print(f"onnxruntime is left out: {error}")
         return None
-    strips, count = data.images()[:BATCH], loaded.recipe.digits_per_strip
+    strips, count = data.images()[:PASS], loaded.recipe.digits_per_strip
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     with TemporaryDirectory() as folder:
@@ -118,7 +119,7 @@ def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, obje
     }
     in_turn(sides, 2)
     seconds = in_turn(sides, rounds)
-    row = {name: BATCH / statistics.median(values) for name, values in seconds.items()}
+    row = {name: PASS / statistics.median(values) for name, values in seconds.items()}
     row["torch / onnxruntime"] = median_ratio(seconds["onnxruntime"], seconds["torch"])
     show("reading to the end, strips/s", [row])
     return dict(row)

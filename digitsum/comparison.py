@@ -20,7 +20,7 @@ from digitsum.readings import Readings
 
 RESAMPLES = 10_000  # of the bootstrap
 ROUNDS = 5  # of timing; the models take turns in each
-TIMED = 2 * BATCH  # strips that a model reads in a round
+TIMED = 8 * BATCH  # strips that a model reads in a round
 
 
 @dataclass(frozen=True)

@@ -116,13 +116,13 @@ class Int8Reader(nn.Module):
             return cast(Tensor, stage(x))
         before = self.scale
         if isinstance(stage, nn.Conv2d):
-            x = F.relu(stage(x))
+            x = F.relu(stage(x), inplace=True)
             self.scale = _scale(x)
             self.stages.append(Int8Convolution(stage, before, self.scale))
         else:
             first, second = (m for m in stage.branch if isinstance(m, nn.Conv2d))
-            inner = F.relu(first(x))
-            x = F.relu(x + second(inner))
+            inner = F.relu(first(x), inplace=True)
+            x = F.relu(x + second(inner), inplace=True)
             between, self.scale = _scale(inner), _scale(x)
             narrow = Int8Convolution(first, before, between)
             wide = Int8Convolution(second, between, self.scale)
