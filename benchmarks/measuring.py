@@ -27,14 +27,8 @@ def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, 
     return measured
 
 
-def process(script: str, **options: object) -> Callable[[], float]:
-    """A side that is a process of its own: a benchmark that ends by printing one number.
-
-    Args:
-        script: Its file.
-        options: Of its command line.
-    """
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+def printed_by(script: str, *words: str) -> Callable[[], float]:
+    """A side that is a process of its own: the number that a script of ours ends by printing."""
 
     def run() -> float:
         command = [sys.executable, script, *words]

@@ -3,7 +3,7 @@
 The reader's net beside the same net run plainly (float32, NCHW), and `digitsum predict` beside its
 bare forward passes.
 
-Usage: python benchmarks/reading_speed.py [--strips 100000] [--ocr 50] [--mnist-root FOLDER]
+Usage: python benchmarks/reading_speed.py [--strips 100000] [--ocr 50] [--precision int8]
 
 OCR engines read the digits in a strip, their sum is taken; those that are not installed are left
 out (pip install easyocr, pip install pytesseract and the tesseract program).
@@ -24,7 +24,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from measuring import in_turn, median_ratio, process, show, write
+from measuring import in_turn, median_ratio, printed_by, show, write
 from numpy.typing import NDArray
 
 from digitsum.cli import options
@@ -54,8 +54,7 @@ def measure(
     if side is not None:
         print(forward(model, found, side, precision))
         return
-    sides = {s: process(__file__, side=s, model=model, precision=precision) for s in NET}
-    speeds = in_turn(sides, rounds)
+    speeds = in_turn({s: printed_by(*sys.argv, "--side", s) for s in NET}, rounds)  # as this one
     row = {name: sorted(values)[rounds // 2] for name, values in speeds.items()}
     row["ours / plain"] = median_ratio(speeds["ours"], speeds["plain"])
     show("the net alone, strips/s", [row])
@@ -92,8 +91,8 @@ def forward(model: str, data: StripSet, side: str, precision: str) -> float:
         def run() -> None:
             plain(strips)
 
-    passes = in_turn({side: timed(run)}, 12)[side]
-    return PASS / statistics.median(passes[2:])
+    a_pass = timed(run)
+    return PASS / statistics.median([a_pass() for _ in range(12)][2:])
 
 
 def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, object] | None:

@@ -21,7 +21,7 @@ from typing import Annotated
 
 import torch
 import typer
-from measuring import in_turn, median_ratio, process, show, write
+from measuring import in_turn, median_ratio, printed_by, show, write
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -63,11 +63,9 @@ def measure(
 def compared(recipe: Recipe, rounds: int, steps: int) -> dict[str, object]:
     """One architecture, all sides in turn."""
     compute = Compute.resolve(recipe.device, recipe.precision)
-    keys: dict[str, object] = {"device": recipe.device, "precision": recipe.precision}
-    sides = {
-        side: process(__file__, arch=recipe.arch, side=side, steps=steps, **keys) for side in SIDES
-    }
-    speeds = in_turn(sides, rounds)
+    words = ["--arch", recipe.arch, "--steps", str(steps)]
+    words += ["--device", recipe.device, "--precision", recipe.precision]
+    speeds = in_turn({s: printed_by(__file__, *words, "--side", s) for s in SIDES}, rounds)
     middle = {name: sorted(values)[rounds // 2] for name, values in speeds.items()}
     strips = made(recipe, steps)
     macs = sum(multiplications(*shape) for shape in convolutions(recipe, compute, strips))

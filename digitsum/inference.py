@@ -21,7 +21,7 @@ from digitsum.models.folding import fold_batch_norm
 from digitsum.readings import Readings
 from digitsum.recipe import Recipe
 
-BATCH = 64  # strips in a forward pass: larger ones take more memory and are no faster
+BATCH = 64  # strips in a forward pass: on a CPU more take memory and are no faster
 
 
 @dataclass(frozen=True)

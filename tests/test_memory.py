@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from digitsum.cli.memory import keep_freed
 
 FAULTS = """
 import resource, sys
@@ -38,9 +41,5 @@ def test_freed_blocks_are_not_fetched_from_the_system_again() -> None:
 
 
 def test_elsewhere_than_on_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ctypes
-
-    from digitsum.cli.memory import keep_freed
-
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     keep_freed()

@@ -39,16 +39,12 @@ def study(
     precision: str = "auto",
 ) -> None:
     kept = Study("digit_counts")
-    shipped = load_model("reader", precision="fp32")
+    shipped, whose = load_model("reader", precision="fp32"), fingerprint()
     for known in (True, False):
         said = "told" if known else "not told"
         for count in range(1, MOST + 1):
             key = f"trained on 4, {said} how many: {count}"
-            kept.cell(
-                key,
-                lambda k=known, n=count: read(shipped, n, k),
-                fingerprint(),  # type: ignore[misc]
-            )
+            kept.cell(key, lambda k=known, n=count: read(shipped, n, k), whose)  # type: ignore[misc]
 
     @cache
     def other() -> LoadedModel:

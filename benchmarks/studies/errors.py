@@ -57,7 +57,7 @@ def study(
     if sheets is not None:
         draw_sheets(sheets, rows, said, pictures)
     by_hand = json.loads(BY_HAND.read_text())
-    if by_hand["of"] != fingerprint():
+    if by_hand["of"] != fingerprint() or set(by_hand["kinds"]) != {str(row) for row in rows}:
         raise SystemExit("errors_by_hand.json is of other weights: sort the --sheets again")
     kept = Study("errors")
     kept.cells = {}  # no training: cheap, and always of the weights that ship

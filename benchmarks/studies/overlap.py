@@ -51,10 +51,10 @@ def study(
     precision: str = "auto",
 ) -> None:
     kept = Study("overlap")
-    shipped = load_model("reader", precision="fp32")
+    shipped, whose = load_model("reader", precision="fp32"), fingerprint()
     for how in ("wrapped", "clipped"):
         key = f"weights that ship, {how}"
-        kept.cell(key, lambda h=how: by_gap(shipped, h), fingerprint())  # type: ignore[misc]
+        kept.cell(key, lambda h=how: by_gap(shipped, h), whose)  # type: ignore[misc]
 
     def short_run(how: str) -> dict[str, Any]:
         strips = strips_of(made("mnist", 30_000, 0, how), f"mnist, {how}")

@@ -38,8 +38,6 @@ SHORT = {"epochs": 8, "limit": 12_000}  # where curves are compared
 
 Cell = dict[str, Any]
 
-keep_freed()  # as the program does
-
 
 class Study:
     """The cells of a study, in `benchmarks/results/study_NAME.json`."""
@@ -97,6 +95,7 @@ def trained(
         data: Strips and sums.
         precision: To train in.
     """
+    keep_freed()  # as the program does
     path = RUNS / f"{name}.pt"
     path.parent.mkdir(exist_ok=True)
     recipe = Recipe.from_dict({"precision": precision, **changes})

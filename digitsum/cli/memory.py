@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
@@ -13,8 +15,6 @@ def keep_freed() -> None:
     setting of the whole process, so the program makes it and the library does not. Without glibc
     nothing happens.
     """
-    import ctypes
-
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # musl, or a system that is not Linux
