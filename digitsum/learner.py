@@ -71,7 +71,7 @@ class Learner:
             strips = warp(strips, self.recipe.warp)
         with self.compute.autocast():
             outputs = self.parallel(strips)
-            loss: Tensor = share * self.model.loss(outputs, sums, progress)  # type: ignore[operator]
+        loss: Tensor = share * self.model.loss(outputs, sums, progress)  # type: ignore[operator]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -223,7 +223,7 @@ class _Run:
         for batch in torch.split(own.to(self.compute.device), BATCH):
             with self.compute.autocast():
                 outputs = model(self.compute.strips(self.strips.pixels[batch]))
-                loss = model.loss(outputs, self.strips.sums[batch], 1.0)  # type: ignore[operator]
+            loss = model.loss(outputs, self.strips.sums[batch], 1.0)  # type: ignore[operator]
             self._check_finite(float(loss), self.epoch, "validation")
             total += float(loss) * len(batch)
             parts.append(model.read(outputs, self.recipe.digits_per_strip))  # type: ignore[operator]
