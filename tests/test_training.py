@@ -19,6 +19,8 @@ from digitsum.datasets.training_set import TrainingSet, batches, check_sums
 from digitsum.errors import CheckpointError, DataError, TrainingError, UsageError
 from digitsum.evaluation import Known
 from digitsum.inference import load_model
+from digitsum.models.cnn import AttentionCNN
+from digitsum.models.reader import Reader
 from digitsum.outputs import last_path
 from digitsum.progress import EpochRecord, Estimate, Progress, Scoring, Start
 from digitsum.recipe import Recipe, gather
@@ -236,6 +238,26 @@ def test_strips_are_never_copied_while_training(strips: StripSet, monkeypatch) -
 def test_sums_that_the_known_digits_cannot_reach_are_refused(strips: StripSet) -> None:
     with pytest.raises(DataError, match="but 1 digits add up to 9 at most"):
         check_sums(strips, replace(recipe(), options={"digits_per_strip": 1}))
+
+
+@pytest.mark.parametrize("arch", ["cnn", "reader"])
+def test_in_bf16_the_loss_is_computed_in_float32(strips: StripSet, arch: str, monkeypatch) -> None:
+    given: list[tuple[torch.Tensor, torch.Tensor]] = []
+    module = Reader if arch == "reader" else AttentionCNN
+    loss = module.loss
+
+    def spy(own, outputs, sums, progress):
+        result = loss(own, outputs, sums, progress)
+        with torch.autocast("cpu", enabled=False):
+            given.append((result.detach(), loss(own, outputs, sums, progress).detach()))
+        return result
+
+    monkeypatch.setattr(module, "loss", spy)
+    keys = {"digits_per_strip": 2} if arch == "reader" else {}
+    training.train(recipe(arch=arch, epochs=1, precision="bf16", **keys), strips, PATH)
+    assert len(given) >= 2  # of a step and of validation
+    for found, expected in given:
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
 
 
 def test_the_resolved_device_and_precision_are_kept(strips: StripSet) -> None:
