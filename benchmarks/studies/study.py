@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 sys.path.append(str(Path(__file__).parents[1]))
 from measuring import RESULTS, machine, put, show
 
@@ -122,7 +125,7 @@ def unseen(count: int, per_strip: int, seed: int) -> Composition:
     return compose(load_digits("mnist-test"), count, (per_strip, per_strip), seed=seed)
 
 
-def some(digits: Digits, rows: slice) -> Digits:
+def some(digits: Digits, rows: slice | NDArray[np.int64]) -> Digits:
     """A part of single digits."""
     return Digits(digits.images[rows], digits.labels[rows])
 
