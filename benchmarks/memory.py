@@ -19,6 +19,8 @@ import numpy as np
 import typer
 from measuring import show, write
 
+from digitsum.compute import Compute
+
 FEW, TRAINED = 10_000, 30_000
 STRIP = 40 * 168  # bytes
 
@@ -55,7 +57,11 @@ def measure(
             add(f"train {arch}", TRAINED, *command, "--epochs", "1", taken=made)
         os.chdir("/")
     show("peak memory; of train, the strips themselves are taken off in the last column", rows)
-    write("memory", {"precision": precision, "rows": rows})
+    reading, training = Compute.resolve("cpu", precision, reading=True), Compute.resolve("cpu")
+    write(
+        f"memory_{reading.precision}",
+        {"reading": str(reading), "training": str(training), "rows": rows},
+    )
 
 
 def sparse(folder: str, count: int) -> None:

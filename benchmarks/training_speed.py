@@ -57,7 +57,10 @@ def measure(
         return
     rows = [compared(recipe, rounds, steps) for recipe in recipes]
     show("training, strips/s", rows)
-    write("training_speed", {"rounds": rounds, "rows": rows})
+    write(
+        f"training_speed_{Compute.resolve(device, precision).precision}",
+        {"rounds": rounds, "rows": rows},
+    )
 
 
 def compared(recipe: Recipe, rounds: int, steps: int) -> dict[str, object]:
