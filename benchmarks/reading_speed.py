@@ -41,7 +41,7 @@ PASS = 256  # strips in a forward pass of the net alone
 def measure(
     model: Annotated[str, typer.Option(help="A checkpoint, or reader.")] = "reader",
     strips: Annotated[int, typer.Option(help="For the whole command.")] = 100_000,
-    ocr: Annotated[int, typer.Option(help="Strips for OCR.")] = 50,
+    ocr: Annotated[int, typer.Option(help="Strips for OCR; 0 leaves it out.")] = 50,
     rounds: int = 7,
     data: options.Data = None,
     mnist_root: options.MnistRoot = None,
@@ -66,7 +66,7 @@ def measure(
         "forward": row,
         "exported": exported(loaded, found, rounds),
         "command": command(loaded, found, strips),
-        "ocr": recognition(loaded, found, ocr),
+        "ocr": recognition(loaded, found, ocr) if ocr else None,
     }
     write(f"reading_speed_{loaded.compute.precision}", document)
 
