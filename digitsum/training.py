@@ -44,7 +44,6 @@ from digitsum.progress import (
     Scoring,
     Start,
 )
-from digitsum.readings import Readings
 from digitsum.recipe import Recipe
 from digitsum.resuming import StoppedRun
 
@@ -218,20 +217,23 @@ class _Run:
     def _evaluate(self, model: nn.Module, rows: np.ndarray) -> tuple[float, Metrics]:
         """Loss and metrics of a model on these rows, in evaluation mode; each process a part."""
         model.eval()
-        total, parts = 0.0, []
         own = self.world.share(torch.from_numpy(rows))
+        total, at = 0.0, 0
+        # one place for what is read: small arrays kept from each batch would lie in the way of
+        # the large ones of the next, and memory would grow
+        value, sums = np.empty(len(own), np.float32), np.empty(len(own), np.int64)
         for batch in torch.split(own.to(self.compute.device), BATCH):
             with self.compute.autocast():
                 outputs = model(self.compute.strips(self.strips.pixels[batch]))
             loss = model.loss(outputs, self.strips.sums[batch], 1.0)  # type: ignore[operator]
             self._check_finite(float(loss), self.epoch, "validation")
             total += float(loss) * len(batch)
-            parts.append(model.read(outputs, self.recipe.digits_per_strip))  # type: ignore[operator]
-        gathered = self.world.gather((total, own.numpy(), parts))
-        total = sum(total for total, _, _ in gathered)
-        rows = np.concatenate([own for _, own, _ in gathered])
-        readings = Readings.concatenate([part for _, _, parts in gathered for part in parts])
-        return total / len(rows), score(readings.value, readings.sum, self.strips.data.sums[rows])
+            readings = model.read(outputs, self.recipe.digits_per_strip)  # type: ignore[operator]
+            value[at : at + len(batch)], sums[at : at + len(batch)] = readings.value, readings.sum
+            at += len(batch)
+        totals, *parts = zip(*self.world.gather((total, own.numpy(), value, sums)), strict=True)
+        rows, value, sums = (np.concatenate(part) for part in parts)
+        return sum(totals) / len(rows), score(value, sums, self.strips.data.sums[rows])
 
     def _tell(self, epoch: int, clock: Clock, loss: float) -> None:
         """Reports progress, and the estimate when its time has come."""
