@@ -63,7 +63,7 @@ class Reader(nn.Module):
         width: Columns of the strips that it is trained on; it takes any other.
         digits_per_strip: How many digits each strip is known to hold, a fact about the data set
             rather than a label; None if only sums are known. Knowing it is what tells a 0 from
-            nothing.
+            nothing and keeps a digit in one column.
         guide: Share of the run in which the expected sum and count are fitted too, ever less: at
             first the likelihood is nearly flat.
         weights: `none` (fresh), or what to start from: a reader's checkpoint, or `reader`, the
