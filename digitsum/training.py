@@ -107,6 +107,7 @@ class _Run:
         self._start(pretrained)
         check_sums(data, recipe)
         self.history: list[EpochRecord] = []
+        self.before = 0  # epochs of an earlier process, whose pace may have been another
         self.attempt = self.epoch = 1  # under way
         self.estimated = False
 
@@ -131,6 +132,7 @@ class _Run:
         try:
             self.strips.restore(checkpoint.split)
             self.history = [EpochRecord(**record) for record in checkpoint.history]
+            self.before = len(self.history)
             self.attempt = self.history[-1].attempt
             self.learner.restore(checkpoint, self.history[-1].epoch)
             self.best = {key: checkpoint.best[key] for key in ("epoch", "val_loss")}
@@ -238,14 +240,11 @@ class _Run:
     def _tell(self, epoch: int, clock: Clock, loss: float) -> None:
         """Reports progress, and the estimate when its time has come."""
         epochs, speed = self.recipe.epochs, clock.strips_per_second
-        seconds = (
-            self.history[-1].seconds
-            if self.history
-            else clock.epoch_seconds(len(self.strips.train))
-        )
+        ours = [record.seconds for record in self.history[self.before :]]
+        seconds = ours[-1] if ours else clock.epoch_seconds(len(self.strips.train))
         left = (epochs - epoch + 1 - clock.step / self.steps) * seconds
         left += clock.scoring_seconds(2 * (len(self.strips.train) + len(self.strips.val)))
-        told = sum(record.seconds for record in self.history) + clock.steady_seconds
+        told = sum(ours) + clock.steady_seconds
         if not self.estimated and told >= ESTIMATE_AFTER:
             self.estimated = True
             self.report(Estimate(left, epochs - epoch + 1, speed))

@@ -221,6 +221,17 @@ def test_a_run_tells_progress_once_an_estimate_and_every_epoch(
     assert events[-1] == Scoring(60)
 
 
+def test_a_resumed_run_is_estimated_by_its_own_pace(strips: StripSet) -> None:
+    with pytest.raises(Stop):
+        training.train(recipe(epochs=3), strips, PATH, stop_after(1))
+    stopped = StoppedRun.open(last_path(PATH), {}, None)
+    stopped.checkpoint.history[0]["seconds"] = 1e9  # of a machine that was much slower
+    events: list[object] = []
+    training.resume(stopped, strips, events.append)
+    left = [e.seconds_left for e in events if isinstance(e, Progress)]
+    assert 0 < max(left) < 1e8
+
+
 def test_strips_are_never_copied_while_training(strips: StripSet, monkeypatch) -> None:
     held: list[bool] = []
     shuffled = TrainingSet.shuffled
