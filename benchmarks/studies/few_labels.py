@@ -31,6 +31,7 @@ from digitsum.recipe import Recipe
 
 SIZES = (1_000, 3_000, 10_000, 24_000)  # training strips
 SEEN = 96_000  # strips in all epochs together
+MISREAD = (2, 5, 10, 20, 50, 100)  # percent, marked in the figure
 TAUGHT = "reader, told the digits"
 
 
@@ -98,9 +99,12 @@ def study(precision: str = "auto") -> None:
     )
     with drawing("few_labels") as axes:
         for who in ("reader", TAUGHT, "cnn"):
-            exact = [kept.cells[f"{who}: {size:,}"]["exact_accuracy"] for size in SIZES]
-            axes.plot(SIZES, exact, marker="o", label=who)
-        axes.set(xscale="log", xlabel="training strips", ylabel="exact %", ylim=(0, 101))
+            misread = [100 - kept.cells[f"{who}: {size:,}"]["exact_accuracy"] for size in SIZES]
+            axes.plot(SIZES, misread, marker="o", label=who)
+        axes.set(xscale="log", yscale="log", xlabel="training strips", ylabel="misread %")
+        axes.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
+        axes.set_yticks(MISREAD, map(str, MISREAD))
+        axes.minorticks_off()
         axes.legend()
 
 
