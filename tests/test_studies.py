@@ -60,6 +60,24 @@ def test_a_cell_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["study_tried.json"]
 
 
+def test_cells_stand_in_the_order_that_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import study
+
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+
+    def ask(*keys: str) -> list[str]:
+        kept = study.Study("tried")
+        for key in keys:
+            kept.cell(key, lambda: {"exact": 1.5})
+        return list(kept.cells)
+
+    assert ask("b", "c") == ["b", "c"]
+    assert ask("a", "b") == ["a", "b", "c"]  # a, measured last, comes first; c is not asked for
+    assert list(study.Study("tried").cells) == ["a", "b", "c"]
+
+
 def test_scripts_say_how_they_are_run() -> None:
     for script in FOLDER.glob("*.py"):
         text = script.read_text()

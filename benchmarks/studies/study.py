@@ -43,11 +43,16 @@ Cell = dict[str, Any]
 
 
 class Study:
-    """The cells of a study, in `benchmarks/results/study_NAME.json`."""
+    """The cells of a study, in `benchmarks/results/study_NAME.json`.
+
+    They stand in the order in which the study asks for them, whenever each was measured; those that
+    it does not ask for this time come last.
+    """
 
     def __init__(self, name: str) -> None:
         self.name, self.path = name, RESULTS / f"study_{name}.json"
         self.cells: dict[str, Cell] = {}
+        self.asked: list[str] = []
         if self.path.exists():
             self.cells = json.loads(self.path.read_text())["cells"]
 
@@ -55,10 +60,14 @@ class Study:
         self, key: str, measure: Callable[[], Mapping[str, Any]], of: str | None = None
     ) -> Cell:
         """A cell, measured if it is not there yet, or is there of other weights than `of`."""
-        if key not in self.cells or self.cells[key].get("of") != of:
+        missing = key not in self.cells or self.cells[key].get("of") != of
+        if missing:
             print(f"{self.name}: {key}", flush=True)
             whose = {} if of is None else {"of": of}
             self.cells[key] = {**measure(), **whose, "on": machine()["processor"]}
+        self.asked.append(key)
+        self.cells = {name: self.cells[name] for name in self.asked} | self.cells
+        if missing:
             with whole_file(self.path) as stream:
                 stream.write((json.dumps({"cells": self.cells}, indent=1) + "\n").encode())
         return self.cells[key]
