@@ -2,12 +2,14 @@
 
 Usage: python benchmarks/studies/confidence.py [RUN.pt]
 
-RUN is a reader's checkpoint of a run on `mnist`: on the validation strips of that run a
-temperature is fitted, and tried on `mnist-test`. The weights that ship come without their strips.
+A temperature is fitted on validation strips and tried on `mnist-test`: for the weights that ship on
+the plain MNIST strips among those that their last round was chosen by, and for RUN, a reader's
+checkpoint of a run on `mnist`, on its own.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,10 +17,12 @@ import torch
 import typer
 from numpy.typing import NDArray
 from study import Study, drawing, fingerprint
+from weights import ROUNDS, strips_to_learn_from
 
 from digitsum.columns import sum_distribution
 from digitsum.datasets import open_data
 from digitsum.datasets.arrays import StripSet
+from digitsum.datasets.split import split_rows
 from digitsum.evaluation import parts
 from digitsum.inference import BATCH, LoadedModel, load_model
 from digitsum.metrics import calibration_error, reliability, selective_accuracy
@@ -66,6 +70,22 @@ def measured(found: NDArray[np.float64], sums: NDArray[np.int64]) -> dict[str, A
     }
 
 
+def of_the_run(model: LoadedModel) -> StripSet:
+    """The validation strips of a run on `mnist`."""
+    strips = open_data("mnist")
+    rows = parts(model.checkpoint, strips)["val"]
+    return StripSet.of_arrays(np.concatenate(list(strips.chunks(rows))), strips.sums[rows])
+
+
+def of_the_last_round() -> StripSet:
+    """Of the weights that ship: their last round's validation strips of MNIST's plain digits."""
+    final = ROUNDS[max(ROUNDS)]
+    strips = strips_to_learn_from(final, None)
+    rows = split_rows(len(strips), 0).val
+    rows = np.sort(rows[rows < final.parts[0].count])
+    return StripSet.of_arrays(np.concatenate(list(strips.chunks(rows))), strips.sums[rows])
+
+
 def study(
     run: Annotated[str | None, typer.Argument(help="A reader's run on mnist.")] = None,
 ) -> None:
@@ -75,29 +95,29 @@ def study(
         return measured(distributions(load_model(name, precision="fp32"), test), test.sums)
 
     def with_temperature(name: str) -> dict[str, Any]:
-        model, own = load_model(name, precision="fp32"), open_data("mnist")
-        rows = parts(model.checkpoint, own)["val"]
-        val = StripSet.of_arrays(np.concatenate(list(own.chunks(rows))), own.sums[rows])
-        found = distributions(model, val)
-        losses = [nll(cooled(found, t), val.sums) for t in TEMPERATURES]
+        model = load_model(name, precision="fp32")
+        own = of_the_last_round() if name == "reader" else of_the_run(model)
+        found = distributions(model, own)
+        losses = [nll(cooled(found, t), own.sums) for t in TEMPERATURES]
         best = float(TEMPERATURES[int(np.argmin(losses))])
         return {
             "temperature": best,
             **measured(cooled(distributions(model, test), best), test.sums),
         }
 
-    kept.cell("weights that ship", lambda: plain("reader"), fingerprint())
-    if run is not None:
-        own = fingerprint(run)
-        kept.cell("seed 0", lambda: plain(run), own)
-        kept.cell("seed 0, temperature from validation", lambda: with_temperature(run), own)
+    for who, name in {"weights that ship": "reader", "seed 0": run}.items():
+        if name is not None:
+            own = fingerprint(name)
+            kept.cell(who, partial(plain, name), own)
+            kept.cell(f"{who}, temperature from validation", partial(with_temperature, name), own)
     names = ["temperature", "exact", "mean confidence", "ece", "nll"]
     names += [f"at {c}%" for c in COVERAGES]
     kept.show({name: name for name in names})
     with drawing("confidence") as axes:
         for key, cell in kept.cells.items():
-            coverage = np.arange(1, len(cell["curve"]) + 1)
-            axes.plot(coverage, cell["curve"], label=key)
+            if "temperature" not in cell:  # next to no strip changes places
+                coverage = np.arange(1, len(cell["curve"]) + 1)
+                axes.plot(coverage, cell["curve"], label=key)
         axes.set(xlabel="strips answered %, the surest first", ylabel="exact %", ylim=(97, 100.05))
         axes.legend()
 
