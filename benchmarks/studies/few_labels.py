@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import typer
-from study import Study, drawing, scored, trained
+from study import Study, drawing, misread_axis, scored, trained
 from torch import Tensor
 
 from digitsum.checkpoint import Checkpoint
@@ -31,7 +31,6 @@ from digitsum.recipe import Recipe
 
 SIZES = (1_000, 3_000, 10_000, 24_000)  # training strips
 SEEN = 96_000  # strips in all epochs together
-MISREAD = (2, 5, 10, 20, 50, 100)  # percent, marked in the figure
 TAUGHT = "reader, told the digits"
 
 
@@ -101,9 +100,9 @@ def study(precision: str = "auto") -> None:
         for who in ("reader", TAUGHT, "cnn"):
             misread = [100 - kept.cells[f"{who}: {size:,}"]["exact_accuracy"] for size in SIZES]
             axes.plot(SIZES, misread, marker="o", label=who)
-        axes.set(xscale="log", yscale="log", xlabel="training strips", ylabel="misread %")
+        misread_axis(axes)
+        axes.set(xscale="log", xlabel="training strips")
         axes.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
-        axes.set_yticks(MISREAD, map(str, MISREAD))
         axes.minorticks_off()
         axes.legend()
 

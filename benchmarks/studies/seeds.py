@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import typer
-from study import Study, drawing, scored, some, strips_of, trained
+from study import Study, drawing, misread_axis, scored, some, strips_of, trained
 
 from digitsum.datasets import open_data
 from digitsum.datasets.arrays import StripSet
@@ -71,12 +71,16 @@ def study(readers: int = 5, cnns: int = 3, precision: str = "auto") -> None:
             "string_accuracy": "all digits %",
         },
     )
-    with drawing("seeds") as axes:
-        for key, cell in kept.cells.items():
-            if key.startswith("reader"):
-                axes.plot(range(1, len(cell["curve"]) + 1), cell["curve"], label=key)
-        axes.set(xlabel="epoch", ylabel="validation, exact %", ylim=(80, 100))
-        axes.legend()
+    with drawing("seeds", width=8.0, panels=2) as panels:
+        for axes, arch in zip(panels, ("reader", "cnn"), strict=True):
+            for key, cell in kept.cells.items():
+                if key.startswith(arch):
+                    misread = [100 - exact for exact in cell["curve"]]
+                    label = key.removeprefix(f"{arch}, ")
+                    axes.plot(range(1, len(misread) + 1), misread, label=label)
+            misread_axis(axes)
+            axes.set(title=arch, xlabel="epoch", ylabel="validation, misread %", ylim=(1.4, 110))
+            axes.legend()
 
 
 if __name__ == "__main__":

@@ -140,17 +140,25 @@ def some(digits: Digits, rows: slice | NDArray[np.int64]) -> Digits:
 
 
 @contextmanager
-def drawing(name: str, width: float = 6.0, height: float = 3.2) -> Iterator[Any]:
-    """Axes of a figure that goes to `docs/results/NAME.png`."""
+def drawing(name: str, width: float = 6.0, height: float = 3.2, panels: int = 1) -> Iterator[Any]:
+    """Axes of a figure that goes to `docs/results/NAME.png`; with more panels an array of them."""
     import matplotlib as mpl
 
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
     with plt.style.context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
-        figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+        figure, axes = plt.subplots(1, panels, figsize=(width, height), layout="constrained")
         yield axes
         PICTURES.mkdir(exist_ok=True)
         figure.savefig(PICTURES / f"{name}.png", dpi=110)
         plt.close(figure)
     print(f"wrote {PICTURES / name}.png")
+
+
+def misread_axis(axes: Any) -> None:
+    """Makes the upright axis one of misread strips, where 97 and 98% exact can be told apart."""
+    ticks = (2, 5, 10, 20, 50, 100)
+    axes.set(yscale="log", ylabel="misread %")
+    axes.set_yticks(ticks, map(str, ticks))
+    axes.minorticks_off()
