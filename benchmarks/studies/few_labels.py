@@ -100,10 +100,9 @@ def study(precision: str = "auto") -> None:
         for who in ("reader", TAUGHT, "cnn"):
             misread = [100 - kept.cells[f"{who}: {size:,}"]["exact_accuracy"] for size in SIZES]
             axes.plot(SIZES, misread, marker="o", label=who)
-        misread_axis(axes)
         axes.set(xscale="log", xlabel="training strips")
         axes.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
-        axes.minorticks_off()
+        misread_axis(axes)
         axes.legend()
 
 
