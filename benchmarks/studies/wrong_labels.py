@@ -49,7 +49,7 @@ def study(precision: str = "auto") -> None:
         for arch in ARCHS:
             kept.cell(f"{arch}, {percent}% wrong", partial(short_run, arch, percent))
     most = SHARES[-1]
-    kept.cell(f"reader, {most}% wrong, 24,000 strips, 16 epochs", partial(whole_run, most))
+    whole = kept.cell(f"reader, {most}% wrong, 24,000 strips, 16 epochs", partial(whole_run, most))
     kept.show(
         {"exact_accuracy": "exact %", "mae": "MAE", "string_accuracy": "all digits %"},
     )
@@ -57,8 +57,9 @@ def study(precision: str = "auto") -> None:
         for arch in ARCHS:
             exact = [kept.cells[f"{arch}, {p}% wrong"]["exact_accuracy"] for p in SHARES]
             axes.plot(SHARES, exact, marker="o", label=arch)
+        axes.plot(most, whole["exact_accuracy"], "*", markersize=10, label="reader, a whole run")
         axes.set(xlabel="training sums that are wrong %", ylabel="exact %", ylim=(0, 101))
-        axes.legend()
+        axes.legend(loc="center left")
 
 
 if __name__ == "__main__":
