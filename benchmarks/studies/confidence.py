@@ -70,11 +70,15 @@ def measured(found: NDArray[np.float64], sums: NDArray[np.int64]) -> dict[str, A
     }
 
 
+def taken(strips: StripSet, rows: NDArray[np.int64]) -> StripSet:
+    """Some rows, ascending, as a set of their own."""
+    return StripSet.of_arrays(np.concatenate(list(strips.chunks(rows))), strips.sums[rows])
+
+
 def of_the_run(model: LoadedModel) -> StripSet:
     """The validation strips of a run on `mnist`."""
     strips = open_data("mnist")
-    rows = parts(model.checkpoint, strips)["val"]
-    return StripSet.of_arrays(np.concatenate(list(strips.chunks(rows))), strips.sums[rows])
+    return taken(strips, parts(model.checkpoint, strips)["val"])
 
 
 def of_the_last_round() -> StripSet:
@@ -82,8 +86,7 @@ def of_the_last_round() -> StripSet:
     final = ROUNDS[max(ROUNDS)]
     strips = strips_to_learn_from(final, None)
     rows = split_rows(len(strips), 0).val
-    rows = np.sort(rows[rows < final.parts[0].count])
-    return StripSet.of_arrays(np.concatenate(list(strips.chunks(rows))), strips.sums[rows])
+    return taken(strips, np.sort(rows[rows < final.parts[0].count]))
 
 
 def study(

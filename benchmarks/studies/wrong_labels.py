@@ -37,19 +37,20 @@ def study(precision: str = "auto") -> None:
     kept = Study("wrong_labels")
     data, test = open_data("mnist"), open_data("mnist-test")
 
-    def short_run(arch: str, percent: int) -> dict[str, Any]:
-        name, strips = f"wrong_labels_{arch}_{percent}", spoilt(data, percent)
-        return scored(trained(name, {"arch": arch, **SHORT}, strips, precision), test)
-
-    def whole_run(percent: int) -> dict[str, Any]:
-        name, strips = f"wrong_labels_whole_{percent}", spoilt(data, percent)
-        return scored(trained(name, {"arch": "reader"}, strips, precision), test)
+    def run(name: str, percent: int, changes: dict[str, Any]) -> dict[str, Any]:
+        name, strips = f"wrong_labels_{name}_{percent}", spoilt(data, percent)
+        return scored(trained(name, changes, strips, precision), test)
 
     for percent in SHARES:
         for arch in ARCHS:
-            kept.cell(f"{arch}, {percent}% wrong", partial(short_run, arch, percent))
+            kept.cell(
+                f"{arch}, {percent}% wrong", partial(run, arch, percent, {"arch": arch, **SHORT})
+            )
     most = SHARES[-1]
-    whole = kept.cell(f"reader, {most}% wrong, 24,000 strips, 16 epochs", partial(whole_run, most))
+    whole = kept.cell(
+        f"reader, {most}% wrong, 24,000 strips, 16 epochs",
+        partial(run, "whole", most, {"arch": "reader"}),
+    )
     kept.show(
         {"exact_accuracy": "exact %", "mae": "MAE", "string_accuracy": "all digits %"},
     )
