@@ -1,9 +1,9 @@
-"""Breaks digitsum on purpose and writes down what happened, into docs/reliability.md.
+"""Fault injection: breaks digitsum on purpose and writes what happened into docs/reliability.md.
 
 Usage: python benchmarks/faults.py [--kills 50] [--signals 20] [--files 100000]
 
-Real processes, real signals, a real full disk (where this user may mount one). The tests run a few
-of each; nothing here is timed.
+The processes and signals are real, and so is the full disk where this user may mount one. The tests
+run a few faults of each kind. Nothing here is timed.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import numpy as np
 import torch
 import typer
 from measuring import machine, put, write
 
-from digitsum import checkpoint as checkpoints
-from digitsum.checkpoint import Checkpoint
-from digitsum.datasets.arrays import ImageFile, read_labels, slices
-from digitsum.datasets.digits import load_digits
+from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from digitsum.datasets.arrays import ImageFile, read_labels
+from digitsum.datasets.strips import slices
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import CheckpointError, DataError
-from digitsum.outputs import last_path
+from digitsum.files import last_path
 
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 BEST = Path("model.pt")
@@ -45,14 +45,14 @@ OPTIONS = {"cnn": [], "reader": ["--set", "digits_per_strip=1"], "resnet": ["--w
 
 @dataclass
 class Run:
-    """A training process that has ended: what it said and how it ended."""
+    """A training process that has ended: its exit code and what it wrote to stderr."""
 
     code: int
     stderr: str
 
     @property
     def reported(self) -> int:
-        """Epochs that it had said were done."""
+        """Number of epochs that it reported as done."""
         return len(re.findall(r"^epoch +\d+ ", self.stderr, re.M))
 
 
@@ -61,13 +61,13 @@ class Victim:
 
     Args:
         arch: Architecture.
-        epochs: Of the run.
+        epochs: Length of the run.
         folder: Where strips and runs go.
     """
 
     def __init__(self, arch: str, epochs: int, folder: Path) -> None:
         self.arch, self.epochs, self.folder = arch, epochs, folder
-        made = compose(load_digits("builtin"), strips=40, per_strip=(1, 1), seed=1)
+        made = compose("builtin", strips=40, per_strip=(1, 1), seed=1)
         self.data = folder / "strips"
         self.data.mkdir()
         np.save(self.data / "data0.npy", made.images)
@@ -114,12 +114,12 @@ class Victim:
         return Run(process.returncode, heard + rest)
 
     def weights(self, name: str) -> list[dict[str, torch.Tensor]]:
-        """Of the best and of the last epoch."""
+        """Weights of the best and of the last epoch."""
         paths = (BEST, last_path(BEST))
-        return [checkpoints.load(self.folder / name / path).weights for path in paths]
+        return [load_checkpoint(self.folder / name / path).weights for path in paths]
 
     def survived(self, name: str, run: Run) -> list[str]:
-        """Goes on where a run was stopped; gives all that is not as it should be."""
+        """Resumes a run that was stopped; gives a list of all that is not as it should be."""
         place, wrong = self.folder / name, []
         if "Traceback" in run.stderr:
             wrong.append("traceback")
@@ -127,7 +127,7 @@ class Victim:
         if run.reported:
             for path in (place / BEST, last):
                 try:
-                    kept = len(checkpoints.load(path).history)
+                    kept = len(load_checkpoint(path).history)
                 except CheckpointError as error:
                     wrong.append(f"does not load: {error}")
                 else:
@@ -135,7 +135,7 @@ class Victim:
                         wrong.append("a reported epoch is lost")
         resumed = self.run(name, *(["--resume", last.name] if last.exists() else []))
         if resumed.code:
-            wrong.append(f"does not go on: {resumed.stderr.splitlines()[-1]}")
+            wrong.append(f"does not resume: {resumed.stderr.splitlines()[-1]}")
         else:
             for a, b in zip(self.whole, self.weights(name), strict=True):
                 if not all(torch.equal(a[key], b[key]) for key in a):
@@ -147,18 +147,18 @@ class Victim:
 
 
 def kill(victim: Victim, count: int, rng: np.random.Generator) -> Counter[str]:
-    """SIGKILL at random moments."""
+    """Sends SIGKILL at random moments."""
     outcomes: Counter[str] = Counter()
     for number in range(count):
         run = victim.stopped(f"kill{number}", signal.SIGKILL, rng.random())
         wrong = victim.survived(f"kill{number}", run)
         ended = "" if run.code == -signal.SIGKILL else "had ended before, "
-        outcomes["; ".join(wrong) or f"{ended}went on to the same weights"] += 1
+        outcomes["; ".join(wrong) or f"{ended}resumed to the same weights"] += 1
     return outcomes
 
 
 def stop(victim: Victim, count: int, rng: np.random.Generator) -> Counter[str]:
-    """Ctrl-C and SIGTERM at random moments."""
+    """Sends Ctrl-C and SIGTERM at random moments."""
     outcomes: Counter[str] = Counter()
     for number in range(count):
         sent, code = [(signal.SIGINT, 130), (signal.SIGTERM, 143)][number % 2]
@@ -166,11 +166,11 @@ def stop(victim: Victim, count: int, rng: np.random.Generator) -> Counter[str]:
         wrong = []
         if run.code not in (code, 0):
             wrong.append(f"exit {run.code} for {sent.name}")
-        if run.code and not run.stderr.splitlines()[-1].startswith("stopped; go on with: "):
+        if run.code and not run.stderr.splitlines()[-1].startswith("stopped; resume with: "):
             wrong.append(f"said {run.stderr.splitlines()[-1]!r}")
         wrong += victim.survived(f"stop{number}", run)
-        done = "said how" if run.code else "had ended before"
-        outcomes["; ".join(wrong) or f"{done}, went on to the same weights"] += 1
+        done = "said how to resume" if run.code else "had ended before"
+        outcomes["; ".join(wrong) or f"{done}, resumed to the same weights"] += 1
     return outcomes
 
 
@@ -209,7 +209,7 @@ def fill_disk(victim: Victim, kilobytes: int) -> list[str]:
         if odd := names - {BEST.name, last_path(BEST).name}:
             wrong.append(f"left {odd}")
         for name in names:
-            checkpoints.load(place / name)
+            load_checkpoint(place / name)
         if run.reported and len(names) < 2:
             wrong.append("a reported epoch is lost")
     return wrong
@@ -227,7 +227,7 @@ def refuse_read_only(victim: Victim) -> list[str]:
 
 
 def damaged(content: bytes, rng: np.random.Generator, head: int) -> bytes:
-    """The same with up to four places changed, most near its beginning, and perhaps cut short."""
+    """The content with up to four places changed, most near its start, and perhaps cut short."""
     for _ in range(rng.integers(1, 5)):
         place = int(rng.integers(head if rng.random() < 0.7 else len(content)))
         put = rng.choice(list(b"'\"(){}[],\\\n\0-019OVUMS<>|fiu# \x80\xff"), rng.integers(0, 4))
@@ -255,7 +255,7 @@ def open_arrays(path: Path) -> str:
 def open_checkpoint(path: Path) -> str:
     """What comes of a file that may be a checkpoint."""
     try:
-        checkpoints.load(path)
+        load_checkpoint(path)
     except CheckpointError:
         return "refused"
     return "read"
@@ -264,7 +264,7 @@ def open_checkpoint(path: Path) -> str:
 def fuzz(
     sound: list[bytes], count: int, seed: int, read: Callable[[Path], str], head: int
 ) -> Counter[str]:
-    """Reads so many damaged files; whatever else than reading or refusing happens comes out."""
+    """Opens `count` damaged files; any exception but a refusal comes out."""
     rng, path = np.random.default_rng(seed), Path("fuzzed")
     outcomes: Counter[str] = Counter()
     for number in range(count):
@@ -285,7 +285,7 @@ def sound_arrays() -> list[bytes]:
 
 
 def sound_checkpoint() -> Checkpoint:
-    """One with little in it."""
+    """A checkpoint with little in it."""
     return Checkpoint(
         arch="cnn",
         recipe={"arch": "cnn"},
@@ -302,7 +302,7 @@ class Pickles:
     """Damages the pickle inside a checkpoint, and packs it so that all checksums are right."""
 
     def __init__(self) -> None:
-        checkpoints.save(sound_checkpoint(), Path("sound.pt"))
+        save_checkpoint(sound_checkpoint(), Path("sound.pt"))
         with zipfile.ZipFile("sound.pt") as archive:
             self.entries = {name: archive.read(name) for name in archive.namelist()}
         (self.name,) = (name for name in self.entries if name.endswith("data.pkl"))
@@ -318,12 +318,16 @@ class Pickles:
 
 
 def peak_megabytes() -> int:
-    """Of this process so far."""
+    """Peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def break_all(kills: int = 50, signals: int = 20, files: int = 100_000) -> None:
-    """All of it."""
+def break_all(
+    kills: Annotated[int, typer.Option(help="Runs that get SIGKILL.")] = 50,
+    signals: Annotated[int, typer.Option(help="Runs that get Ctrl-C or SIGTERM.")] = 20,
+    files: Annotated[int, typer.Option(help="Damaged .npy files.")] = 100_000,
+) -> None:
+    """Tries all faults."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     rows: list[dict[str, object]] = []
 
@@ -349,19 +353,21 @@ def break_all(kills: int = 50, signals: int = 20, files: int = 100_000) -> None:
                     found += ["; ".join(refuse_read_only(victim))]
                 except PermissionError as error:
                     found = [f"not tried: {error}"]
-                outcomes = Counter(wrong or "one line, the old files whole" for wrong in found)
-                tell("a full disk (tmpfs of 0.2 to 4 MB), a read-only one", len(found), outcomes)
+                outcomes = Counter(
+                    wrong or "one line of error, the old files whole" for wrong in found
+                )
+                tell("a full disk (tmpfs of 0.2 to 4 MB) and a read-only one", len(found), outcomes)
         before = peak_megabytes()
         outcomes = fuzz(sound_arrays(), files, 0, open_arrays, head=128)
         tell("damaged `.npy` files of strips and labels", files, outcomes)
-        checkpoints.save(sound_checkpoint(), Path("plain.pt"))
+        save_checkpoint(sound_checkpoint(), Path("plain.pt"))
         plain = Path("plain.pt").read_bytes()
         some = files // 20
         outcomes = fuzz([plain], some, 1, open_checkpoint, head=len(plain))
         tell("damaged checkpoints", some, outcomes)
         pickles = Pickles()
         outcomes = fuzz([pickles.pickle], some, 2, pickles.read, head=len(pickles.pickle))
-        tell("checkpoints with a damaged pickle, their checksums right", some, outcomes)
+        tell("checkpoints with a damaged pickle and right checksums", some, outcomes)
         grown = peak_megabytes() - before
         print(f"peak memory grew by {grown} MB over all damaged files")
         os.chdir("/")

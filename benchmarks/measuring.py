@@ -1,4 +1,7 @@
-"""What the benchmarks share: sides measured in turn, the machine's name, a table, a JSON file."""
+"""What the benchmarks share: timing in turns, the name of the machine, tables and JSON files.
+
+A benchmark compares sides, for instance digitsum and the usual way to do the same.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Each side once a round, so that whatever slows the machine slows all of them alike."""
+    """Measures each side once a round, so that what slows the machine slows all of them alike."""
     measured: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
@@ -28,7 +31,7 @@ def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, 
 
 
 def printed_by(script: str, *words: str) -> Callable[[], float]:
-    """A side that is a process of its own: the number that a script of ours ends by printing."""
+    """A side that runs as a process of its own and prints its number last."""
 
     def run() -> float:
         command = [sys.executable, script, *words]
@@ -39,12 +42,12 @@ def printed_by(script: str, *words: str) -> Callable[[], float]:
 
 
 def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """Median over rounds of one side by the other."""
+    """The median over rounds of the ratio of two sides."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def processor() -> str:
-    """Its name, as the system tells it."""
+    """The name of the processor, as the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -54,7 +57,7 @@ def processor() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine that the figures were measured on."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "processor": processor(),
@@ -65,7 +68,7 @@ def machine() -> dict[str, Any]:
 
 
 def show(title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Rows as a table, headed by their keys."""
+    """Prints rows as a table, headed by their keys."""
     table = Table(title=title, title_justify="left")
     for name in rows[0]:
         table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
@@ -76,14 +79,17 @@ def show(title: str, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def put(page: Path, name: str, text: str) -> None:
-    """Replaces what stands between a page's marks `<!-- name -->` and `<!-- /name -->`."""
+    """Replaces what stands between the marks `<!-- name -->` and `<!-- /name -->` of a page."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, _, rest = page.read_text().partition(begin)
-    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+    before, begun, rest = page.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (begun and ended):
+        raise SystemExit(f"{page} has no marks {begin} and {end}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def write(name: str, document: Mapping[str, Any]) -> None:
-    """A JSON file among the results, the machine with it."""
+    """Writes a JSON file into the results, together with the machine."""
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **document}, indent=1) + "\n")
     print(f"wrote {path}")

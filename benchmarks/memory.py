@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/memory.py [--many 1000000] [--precision int8]
 
-Each figure is the largest resident set of one process, as the system kept it. Many strips are a
-sparse file: it takes no disk, and is read like any other.
+Each figure is the largest resident set of one process, as the system recorded it. The many strips
+are a sparse file, which takes no disk space and is read like any other.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ import numpy as np
 import typer
 from measuring import show, write
 
-from digitsum.compute import Compute
+from digitsum.device import DeviceConfig
 
 FEW, TRAINED = 10_000, 30_000
 STRIP = 40 * 168  # bytes
 
 
 def measure(
-    many: int = 1_000_000,
-    precision: Annotated[str, typer.Option(help="To read in.")] = "auto",
+    many: Annotated[int, typer.Option(help="Number of strips in the large file.")] = 1_000_000,
+    precision: Annotated[str, typer.Option(help="Precision of predictions.")] = "auto",
 ) -> None:
+    """Measures peak memory of whole processes."""
     rows: list[dict[str, object]] = []
     with TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -56,16 +57,19 @@ def measure(
             command = ["train", "--arch", arch, "--data", "made", "--limit", "640"]
             add(f"train {arch}", TRAINED, *command, "--epochs", "1", taken=made)
         os.chdir("/")
-    show("peak memory; of train, the strips themselves are taken off in the last column", rows)
-    reading, training = Compute.resolve("cpu", precision, reading=True), Compute.resolve("cpu")
+    show(
+        "peak memory; the last column leaves out torch and, for train, the strips themselves", rows
+    )
+    prediction = DeviceConfig.resolve("cpu", precision, inference=True)
+    training = DeviceConfig.resolve("cpu")
     write(
-        f"memory_{reading.precision}",
-        {"reading": str(reading), "training": str(training), "rows": rows},
+        f"memory_{prediction.precision}",
+        {"prediction": str(prediction), "training": str(training), "rows": rows},
     )
 
 
 def sparse(folder: str, count: int) -> None:
-    """Black strips, of which the disk keeps nothing, with a sum of 0 each."""
+    """Writes black strips, which take no disk space, with a sum of 0 each."""
     Path(folder).mkdir()
     shape = (count, 40, 168)
     np.lib.format.open_memmap(f"{folder}/data0.npy", "w+", np.uint8, shape).flush()
@@ -73,7 +77,7 @@ def sparse(folder: str, count: int) -> None:
 
 
 def peak(*command: str) -> float:
-    """Largest resident set of a process, in MB."""
+    """The largest resident set of a process, in MB."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:

@@ -1,12 +1,12 @@
-"""Reading speed of the net alone, of the whole command, and of character recognition beside it.
+"""Prediction speed: the net alone, an exported model, the whole command, and OCR beside it.
 
-The reader's net beside the same net run plainly (float32, NCHW), and `digitsum predict` beside its
-bare forward passes.
+The reader's net is compared with the same net run plainly (float32, NCHW), and `digitsum predict`
+with its bare forward passes.
 
 Usage: python benchmarks/reading_speed.py [--strips 100000] [--ocr 50] [--precision int8]
 
-OCR engines read the digits in a strip, their sum is taken; those that are not installed are left
-out (pip install easyocr, pip install pytesseract and the tesseract program).
+OCR engines read the digits in a strip, and their sum is taken. Engines that are not installed are
+left out (pip install easyocr; pip install pytesseract and the tesseract program).
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from measuring import in_turn, median_ratio, printed_by, show, write
 from numpy.typing import NDArray
 
 from digitsum.cli import options
-from digitsum.cli.memory import keep_freed
+from digitsum.cli.malloc import keep_freed
 from digitsum.datasets import open_data
-from digitsum.datasets.arrays import StripSet
-from digitsum.inference import BATCH, LoadedModel, load_model
-from digitsum.models import restore
+from digitsum.datasets.strips import StripSet
+from digitsum.device import PREDICT_BATCH
+from digitsum.inference import LoadedModel, load_model
+from digitsum.models import architecture, restore
 
 NET = ("ours", "plain")
 PASS = 256  # strips in a forward pass of the net alone
@@ -40,21 +41,23 @@ PASS = 256  # strips in a forward pass of the net alone
 
 def measure(
     model: Annotated[str, typer.Option(help="A checkpoint, or reader.")] = "reader",
-    strips: Annotated[int, typer.Option(help="For the whole command.")] = 100_000,
+    strips: Annotated[int, typer.Option(help="Strips for the whole command.")] = 100_000,
     ocr: Annotated[int, typer.Option(help="Strips for OCR; 0 leaves it out.")] = 50,
-    rounds: int = 7,
+    rounds: Annotated[int, typer.Option(help="Measurements of each side.")] = 7,
     data: options.Data = None,
     mnist_root: options.MnistRoot = None,
     precision: options.Precision = "auto",
     side: Annotated[
-        str | None, typer.Option(help="The net alone, ours or plain: prints its strips/s.")
+        str | None, typer.Option(help="Only the net, ours or plain: prints its strips/s.")
     ] = None,
 ) -> None:
-    found = open_data(data or ["builtin"], None, mnist_root)
+    """Measures prediction speed."""
+    found = open_data(data or "builtin", None, mnist_root)
     if side is not None:
         print(forward(model, found, side, precision))
         return
-    speeds = in_turn({s: printed_by(*sys.argv, "--side", s) for s in NET}, rounds)  # as this one
+    # each side is this very command in another process
+    speeds = in_turn({s: printed_by(*sys.argv, "--side", s) for s in NET}, rounds)
     row = {name: sorted(values)[rounds // 2] for name, values in speeds.items()}
     row["ours / plain"] = median_ratio(speeds["ours"], speeds["plain"])
     show("the net alone, strips/s", [row])
@@ -62,19 +65,20 @@ def measure(
     loaded = load_model(model, precision=precision)
     document = {
         "model": model,
-        "on": str(loaded.compute),
+        "on": str(loaded.device),
         "forward": row,
         "exported": exported(loaded, found, rounds),
         "command": command(loaded, found, strips),
         "ocr": recognition(loaded, found, ocr) if ocr else None,
     }
-    write(f"reading_speed_{loaded.compute.precision}", document)
+    write(f"reading_speed_{loaded.device.precision}", document)
 
 
 def forward(model: str, data: StripSet, side: str, precision: str) -> float:
-    """Strips per second of the net, batches of 256; ours keeps freed memory, as the program does.
+    """Strips per second of the net in batches of 256.
 
-    Plain is the same net in float32 and NCHW, batch norm and all.
+    Ours keeps freed memory, as the program does. Plain is the same net in float32 and NCHW, with
+    batch norm as layers of its own.
     """
     pixels = torch.from_numpy(data.images()[:PASS])
     loaded = load_model(model, precision=precision)
@@ -82,11 +86,11 @@ def forward(model: str, data: StripSet, side: str, precision: str) -> float:
         keep_freed()
 
         def run() -> None:
-            with loaded.compute.autocast():
-                loaded.module(loaded.compute.strips(pixels))
+            with loaded.device.autocast():
+                loaded.module(loaded.device.normalize(pixels))
     else:
         kept, strips = loaded.checkpoint, pixels.unsqueeze(1).float() / 255
-        plain = restore(kept.arch, data.width, loaded.recipe.options, kept.weights)
+        plain = restore(architecture(kept.arch), data.width, loaded.recipe.options, kept.weights)
 
         def run() -> None:
             plain(strips)
@@ -96,7 +100,7 @@ def forward(model: str, data: StripSet, side: str, precision: str) -> float:
 
 
 def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, object] | None:
-    """One batch of 256 read to the end, sums and digits, by torch and by onnxruntime in turn."""
+    """Strips per second to the final sums and digits, by torch and by onnxruntime in turn."""
     try:
         import onnxruntime
 
@@ -105,27 +109,27 @@ def exported(loaded: LoadedModel, data: StripSet, rounds: int) -> dict[str, obje
         print(f"onnxruntime is left out: {error}")
         return None
     strips, count = data.images()[:PASS], loaded.recipe.digits_per_strip
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
     with TemporaryDirectory() as folder:
         export(load_model(loaded.name, "cpu", "fp32"), Path(folder) / "model.onnx", count)
         session = onnxruntime.InferenceSession(
-            f"{folder}/model.onnx", options, providers=["CPUExecutionProvider"]
+            f"{folder}/model.onnx", settings, providers=["CPUExecutionProvider"]
         )
     sides = {
-        "torch": timed(lambda: loaded.read(strips, count)),
+        "torch": timed(lambda: loaded.predict_strips(strips, count)),
         "onnxruntime": timed(lambda: session.run(None, {"strips": strips})),
     }
     in_turn(sides, 2)
     seconds = in_turn(sides, rounds)
     row = {name: PASS / statistics.median(values) for name, values in seconds.items()}
     row["torch / onnxruntime"] = median_ratio(seconds["onnxruntime"], seconds["torch"])
-    show("reading to the end, strips/s", [row])
+    show("predictions, sums and digits, strips/s", [row])
     return dict(row)
 
 
 def timed(run: Callable[[], object]) -> Callable[[], float]:
-    """Seconds that a call takes."""
+    """A side that gives the seconds that a call takes."""
 
     def side() -> float:
         begun = time.perf_counter()
@@ -137,23 +141,23 @@ def timed(run: Callable[[], object]) -> Callable[[], float]:
 
 
 def command(loaded: LoadedModel, data: StripSet, count: int) -> dict[str, object]:
-    """`digitsum predict` as a process, start and all, beside forward passes over its strips."""
+    """`digitsum predict` as a whole process, beside forward passes over the same strips."""
     images = data.images()
     images = np.tile(images, (-(-count // len(images)), 1, 1))[:count]
     with TemporaryDirectory() as folder:
         np.save(f"{folder}/strips.npy", images)
         begun = time.perf_counter()
         arguments = ["predict", f"{folder}/strips.npy", "--model", loaded.name]
-        arguments += ["--precision", loaded.compute.precision]
+        arguments += ["--precision", loaded.device.precision]
         subprocess.run(
-            [sys.executable, "-m", "digitsum", *arguments, "--out", f"{folder}/readings.csv"],
+            [sys.executable, "-m", "digitsum", *arguments, "--out", f"{folder}/predictions.csv"],
             check=True,
         )
         whole = time.perf_counter() - begun
     begun = time.perf_counter()
-    with torch.inference_mode(), loaded.compute.autocast():
-        for pixels in torch.split(torch.from_numpy(images), BATCH):
-            loaded.module(loaded.compute.strips(pixels))
+    with torch.inference_mode(), loaded.device.autocast():
+        for pixels in torch.split(torch.from_numpy(images), PREDICT_BATCH):
+            loaded.module(loaded.device.normalize(pixels))
     bare = time.perf_counter() - begun
     row: dict[str, object] = {"strips": count, "predict, s": whole, "bare, s": bare}
     row["predict / bare"] = whole / bare
@@ -162,19 +166,19 @@ def command(loaded: LoadedModel, data: StripSet, count: int) -> dict[str, object
 
 
 def recognition(loaded: LoadedModel, data: StripSet, count: int) -> list[dict[str, object]]:
-    """Seconds a strip and exact sums of each way to read, on the same strips."""
+    """Seconds for a strip and exact-match accuracy of each engine, on the same strips."""
     images, sums = data.images()[:count], data.sums[:count]
     rows = []
-    for name, read in engines(loaded).items():
-        read(images[:2])  # loads what it needs
+    for name, engine in engines(loaded).items():
+        engine(images[:2])  # loads what it needs
         begun = time.perf_counter()
-        found = read(images)
+        found = engine(images)
         seconds = (time.perf_counter() - begun) / count
         exact = 100 * float(np.mean(found == sums))
-        rows.append({"engine": name, "seconds a strip": seconds, "exact %": exact})
+        rows.append({"engine": name, "seconds a strip": seconds, "exact-match %": exact})
     for row in rows:
         row["times ours"] = row["seconds a strip"] / rows[0]["seconds a strip"]
-    show(f"reading {count} strips", rows)
+    show(f"{count} strips by each engine", rows)
     return rows
 
 
@@ -182,17 +186,15 @@ Engine = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
 
 
 def engines(loaded: LoadedModel) -> dict[str, Engine]:
-    """Those that are here, ours first."""
-    found: dict[str, Engine] = {
-        "digitsum": lambda images: loaded.read(images, loaded.recipe.digits_per_strip).sum
-    }
+    """The engines that are installed, ours first."""
+    found: dict[str, Engine] = {"digitsum": lambda images: loaded.predict(images).sum}
     try:
         import easyocr
 
         reader = easyocr.Reader(["en"], gpu=torch.cuda.is_available(), verbose=False)
         found["easyocr"] = lambda images: np.array(
             [
-                added("".join(reader.readtext(image, detail=0, allowlist="0123456789")))
+                digit_sum("".join(reader.readtext(image, detail=0, allowlist="0123456789")))
                 for image in images
             ]
         )
@@ -207,7 +209,9 @@ def engines(loaded: LoadedModel) -> dict[str, Engine]:
         settings = "--psm 7 -c tessedit_char_whitelist=0123456789"
         found["tesseract"] = lambda images: np.array(
             [
-                added(pytesseract.image_to_string(Image.fromarray(255 - image), config=settings))
+                digit_sum(
+                    pytesseract.image_to_string(Image.fromarray(255 - image), config=settings)
+                )
                 for image in images
             ]
         )
@@ -216,8 +220,8 @@ def engines(loaded: LoadedModel) -> dict[str, Engine]:
     return found
 
 
-def added(text: str) -> int:
-    """Sum of the digits in a text."""
+def digit_sum(text: str) -> int:
+    """The sum of the digits in a text."""
     return sum(int(c) for c in text if c.isdecimal())
 
 

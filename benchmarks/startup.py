@@ -1,8 +1,9 @@
-"""Start-up: `--help` beside a bare Typer program, predict beside torch and beside onnxruntime.
+"""Start-up time of `--help` and of `predict`, beside a bare Typer program, torch and onnxruntime.
 
 Usage: python benchmarks/startup.py [--rounds 15]
 
-Whole processes, in turn, after one of each that fills the disk cache.
+Each figure is of a whole process. Processes take turns, after one of each that fills the disk
+cache.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -33,7 +35,10 @@ app()
 '''
 
 
-def measure(rounds: int = 15) -> None:
+def measure(
+    rounds: Annotated[int, typer.Option(help="Processes of each kind.")] = 15,
+) -> None:
+    """Measures start-up time of whole processes."""
     digitsum = str(Path(sys.executable).with_name("digitsum"))
     with TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -64,12 +69,12 @@ def measure(rounds: int = 15) -> None:
         }
         for ours, theirs in ((help_, bare), (predict, torch), (predict, exported))
     ]
-    show("start-up, medians of whole processes", rows)
+    show("start-up time, medians of whole processes", rows)
     write("startup", {"rounds": rounds, "rows": rows})
 
 
 def process(command: list[str]) -> Callable[[], float]:
-    """Seconds that a process takes."""
+    """A side that gives the seconds that a process takes."""
 
     def side() -> float:
         begun = time.perf_counter()

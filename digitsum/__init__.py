@@ -1,4 +1,4 @@
-"""digitsum: reads the sum of handwritten digits, and learns to from the sums alone.
+"""digitsum: the sum of handwritten digits, learnt from sums alone.
 
 The public names load on first use; importing digitsum itself loads nothing heavy.
 """
@@ -8,32 +8,71 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from digitsum._version import __version__
+
 if TYPE_CHECKING:
-    from digitsum.comparison import compare as compare
     from digitsum.datasets import open_data as open_data
-    from digitsum.evaluation import evaluate as evaluate
+    from digitsum.datasets.strips import StripSet as StripSet
+    from digitsum.datasets.synthesis import compose as compose
+    from digitsum.evaluation.comparison import compare as compare
+    from digitsum.evaluation.scoring import evaluate as evaluate
+    from digitsum.inference import LoadedModel as LoadedModel
     from digitsum.inference import load_model as load
+    from digitsum.inference import predict_files as predict_files
+    from digitsum.models.base import Architecture as Architecture
+    from digitsum.predictions import Prediction as Prediction
+    from digitsum.predictions import Predictions as Predictions
     from digitsum.recipe import Recipe as Recipe
+    from digitsum.training import resume as resume
     from digitsum.training import train as train
+    from digitsum.training.events import EpochRecord as EpochRecord
+    from digitsum.training.events import Result as Result
 
-__version__ = "0.1.0"
-
-__all__ = ["Recipe", "compare", "evaluate", "load", "open_data", "train"]
-
-_HOMES = {
-    "Recipe": ("digitsum.recipe", "Recipe"),
-    "compare": ("digitsum.comparison", "compare"),
-    "evaluate": ("digitsum.evaluation", "evaluate"),
-    "load": ("digitsum.inference", "load_model"),
-    "open_data": ("digitsum.datasets", "open_data"),
-    "train": ("digitsum.training", "train"),
+# public name: where it is defined
+_PUBLIC = {
+    "Architecture": "digitsum.models.base:Architecture",
+    "EpochRecord": "digitsum.training.events:EpochRecord",
+    "LoadedModel": "digitsum.inference:LoadedModel",
+    "Prediction": "digitsum.predictions:Prediction",
+    "Predictions": "digitsum.predictions:Predictions",
+    "Recipe": "digitsum.recipe:Recipe",
+    "Result": "digitsum.training.events:Result",
+    "StripSet": "digitsum.datasets.strips:StripSet",
+    "compare": "digitsum.evaluation.comparison:compare",
+    "compose": "digitsum.datasets.synthesis:compose",
+    "evaluate": "digitsum.evaluation.scoring:evaluate",
+    "load": "digitsum.inference:load_model",
+    "open_data": "digitsum.datasets:open_data",
+    "predict_files": "digitsum.inference:predict_files",
+    "resume": "digitsum.training:resume",
+    "train": "digitsum.training:train",
 }
+
+__all__ = [
+    "Architecture",
+    "EpochRecord",
+    "LoadedModel",
+    "Prediction",
+    "Predictions",
+    "Recipe",
+    "Result",
+    "StripSet",
+    "__version__",
+    "compare",
+    "compose",
+    "evaluate",
+    "load",
+    "open_data",
+    "predict_files",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'digitsum' has no attribute '{name}'")
-    module, original = _HOMES[name]
+    module, _, original = _PUBLIC[name].partition(":")
     return getattr(import_module(module), original)
 
 

@@ -18,47 +18,48 @@ import torch
 from torch import Tensor
 
 from digitsum.errors import CheckpointError
-from digitsum.outputs import uninterrupted, whole_file
+from digitsum.files import uninterrupted, whole_file
 
-FORMAT = 1
-SHIPPED = ("reader",)  # names of the weights that come with the package
+FORMAT = 2
+RESUMES_FROM = 2  # the oldest format whose optimizer state fits this digitsum
+BUNDLED = ("reader",)  # names of the weights that come with the package
 
 
 @dataclass(kw_only=True)
 class Checkpoint:
-    """What a checkpoint holds. The last five are there in a `.last.pt`, to go on from."""
+    """What a checkpoint holds. The last five are in a `.last.pt` alone, for resuming."""
 
     format: int = FORMAT
     arch: str
     recipe: dict[str, Any]  # resolved, as Recipe.to_dict gives it
     weights: dict[str, Tensor]
-    data: dict[str, Any]  # name (as typed), count, width, fingerprint
-    split: dict[str, Any]  # seed; rows of train and val (int32); hashes of both parts
-    history: list[dict[str, Any]]  # one record an epoch
+    data: dict[str, Any]  # name (as typed), count, width in pixels, fingerprint
+    split: dict[str, Any]  # seed; rows of train and val (int32); hashes of their strips
+    history: list[dict[str, Any]]  # one record for each epoch
     metrics: dict[str, Any]  # epoch of these weights, train and val metrics
     versions: dict[str, str]
-    optimizer: dict[str, Any] = field(default_factory=dict)
-    schedule: dict[str, Any] = field(default_factory=dict)
+    optimizer: list[dict[str, Any]] = field(default_factory=list)  # one for each optimizer
+    schedule: list[dict[str, Any]] = field(default_factory=list)
     random: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # by process
     best: dict[str, Any] = field(default_factory=dict)  # epoch, val_loss
     unaveraged: dict[str, Tensor] = field(default_factory=dict)  # if `weights` are an average
 
     @property
     def resumable(self) -> bool:
-        """Whether training can go on from here."""
+        """Whether it holds the state that training resumes from."""
         return bool(self.optimizer)
 
 
-def save(checkpoint: Checkpoint, path: Path) -> None:
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Writes a checkpoint whole or not at all.
 
     Raises:
-        TypeError: It holds something that `load` would refuse, such as a NumPy scalar.
+        TypeError: It holds something that `load_checkpoint` would refuse, such as a NumPy scalar.
         CheckpointError: The file cannot be written; what was there before is untouched.
     """
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     if not checkpoint.resumable:
-        for key in _TO_GO_ON:
+        for key in _RESUME_KEYS:
             del content[key]
     _check_plain(content)
     try:
@@ -71,11 +72,16 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         raise CheckpointError(f"cannot write {path}: {reason}") from error
 
 
-def locate(name: Path | str) -> Path:
-    """The file of a checkpoint: `reader` is the one that ships, unless a file has that name."""
-    if str(name) in SHIPPED and not Path(name).exists():
-        return Path(str(resources.files("digitsum") / "weights" / f"{name}.pt"))
+def locate_checkpoint(name: Path | str) -> Path:
+    """The file of a checkpoint; `reader` names the bundled one, unless a file has that name."""
+    if str(name) in BUNDLED and not Path(name).exists():
+        return bundled_path(str(name))
     return Path(name)
+
+
+def bundled_path(name: str) -> Path:
+    """Where the bundled weights of that name lie."""
+    return Path(str(resources.files("digitsum") / "weights" / f"{name}.pt"))
 
 
 def load_tensors(path: Path) -> Any:
@@ -131,7 +137,7 @@ def _bytes_held(content: Any) -> int:
     return sum(sizes.values())
 
 
-def load(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint. Nothing in the file is ever executed.
 
     Raises:
@@ -167,17 +173,22 @@ def _checked(content: Any, path: Path) -> Checkpoint:
             f"{path} has format {content['format']}, this digitsum reads up to {FORMAT}: "
             "install a newer digitsum"
         )
+    if content["format"] < RESUMES_FROM:  # one optimizer and one schedule, not yet in lists
+        for key in ("optimizer", "schedule"):
+            content[key] = [content[key]] if content.get(key) else []
     for key, kind in _KINDS.items():
         holder, _, inner = key.partition(".")
-        value = content.get(holder, {} if holder in _TO_GO_ON else None)
+        value = content.get(holder, kind() if holder in _RESUME_KEYS else None)
         if inner and isinstance(value, dict):
             value = value.get(inner)
         if not isinstance(value, kind):
             raise CheckpointError(f"{path} is no digitsum checkpoint: '{key}' is missing or wrong")
-    for part in ("train", "val"):
-        rows, count = content["split"][part], content["data"]["count"]
+    if content["recipe"].get("arch") != content["arch"]:
+        raise CheckpointError(f"{path} is of '{content['arch']}' and its recipe is of another")
+    for split in ("train", "val"):
+        rows, count = content["split"][split], content["data"]["count"]
         if rows.dtype.is_floating_point or not bool(((rows >= 0) & (rows < count)).all()):
-            raise CheckpointError(f"{path}: split.{part} holds rows outside 0..{count - 1}")
+            raise CheckpointError(f"{path}: split.{split} holds rows outside 0..{count - 1}")
     known = {f.name for f in fields(Checkpoint)}
     checkpoint = Checkpoint(**{key: content[key] for key in content if key in known})
     for name, tensor in checkpoint.weights.items():
@@ -203,13 +214,13 @@ _KINDS: dict[str, type] = {
     "metrics": dict,
     "metrics.epoch": int,
     "versions": dict,
-    "optimizer": dict,
-    "schedule": dict,
+    "optimizer": list,
+    "schedule": list,
     "random": dict,
     "best": dict,
     "unaveraged": dict,
 }
-_TO_GO_ON = ("optimizer", "schedule", "random", "best", "unaveraged")
+_RESUME_KEYS = ("optimizer", "schedule", "random", "best", "unaveraged")
 
 
 def _is_dense(value: object) -> bool:
@@ -228,3 +239,35 @@ def _check_plain(value: object, where: str = "checkpoint") -> None:
             _check_plain(inner, where)
     elif type(value) not in (str, int, float, bool, type(None)) and not isinstance(value, Tensor):
         raise TypeError(f"{where} holds {type(value)}: only tensors and plain values are stored")
+
+
+def card(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint is, in plain values: its origin, how it was made, and its metrics.
+
+    Args:
+        name: As it was given.
+        checkpoint: From `load_checkpoint`.
+    """
+    return {
+        "model": name,
+        "arch": checkpoint.arch,
+        "parameters": _trained(checkpoint),
+        "epoch": checkpoint.metrics["epoch"],
+        "epochs_done": len(checkpoint.history),
+        "resumable": checkpoint.resumable,
+        "data": {
+            **checkpoint.data,
+            "train": len(checkpoint.split["train"]),
+            "val": len(checkpoint.split["val"]),
+        },
+        "metrics": {split: checkpoint.metrics[split] for split in ("train", "val")
+                    if split in checkpoint.metrics},
+        "recipe": checkpoint.recipe,
+        "versions": checkpoint.versions,
+    }  # fmt: skip
+
+
+def _trained(checkpoint: Checkpoint) -> int:
+    """Number of trained weights: all but the running statistics of batch norm."""
+    kept = (".running_mean", ".running_var", ".num_batches_tracked")
+    return sum(w.numel() for name, w in checkpoint.weights.items() if not name.endswith(kept))

@@ -1,14 +1,14 @@
 """Every error that digitsum raises on purpose.
 
     DigitsumError
-    ├── DataError           strips or labels that cannot be used
-    ├── CheckpointError     a checkpoint that cannot be used
-    ├── WeightsError        pretrained weights that are missing or do not fit
-    ├── InstallationError   a library that digitsum needs is broken
-    ├── TrainingError       a run that cannot go on (a loss that is not finite)
-    └── UsageError          something was asked for that is not on offer
-        ├── RecipeError     an unknown key, or a value that is not allowed
-        └── OutputExistsError   an output that is already there
+    ├── DataError           strips or labels cannot be used
+    ├── CheckpointError     a checkpoint cannot be used
+    ├── WeightsError        pretrained weights are missing or do not fit
+    ├── InstallationError   a library that digitsum needs is broken or missing
+    ├── TrainingError       a run cannot continue (a loss is not finite)
+    └── UsageError          the request is not valid
+        ├── RecipeError     a key is unknown, or a value is not allowed
+        └── OutputExistsError   an output exists already
 
 Each carries one line: what was wrong, what was seen, what is allowed, what to do.
 The command line prints that line and exits with `exit_code`.
@@ -35,7 +35,7 @@ class CheckpointError(DigitsumError, ValueError):
 
 
 class WeightsError(DigitsumError, RuntimeError):
-    """Pretrained weights are not there, or are not those of the backbone."""
+    """Pretrained weights are missing, or do not fit the architecture."""
 
 
 class InstallationError(DigitsumError, ImportError):
@@ -43,11 +43,11 @@ class InstallationError(DigitsumError, ImportError):
 
 
 class TrainingError(DigitsumError, ArithmeticError):
-    """Training cannot go on; the best checkpoint so far is untouched."""
+    """Training cannot continue; the best checkpoint so far is untouched."""
 
 
 class UsageError(DigitsumError, ValueError):
-    """The request itself is at fault."""
+    """The request itself is not valid."""
 
     exit_code = 2  # wrong usage
 

@@ -1,155 +1,291 @@
-"""A trained model, ready to read strips of any number, a chunk at a time."""
+"""A trained model, ready to predict strips of any number, a chunk at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
 
-from digitsum import checkpoint as checkpoints
-from digitsum.checkpoint import Checkpoint
-from digitsum.compute import Compute
-from digitsum.datasets.arrays import ROWS, as_strips
-from digitsum.errors import CheckpointError, DataError, DigitsumError, prefixed
-from digitsum.models import restore
+from digitsum.checkpoint import Checkpoint, load_checkpoint, locate_checkpoint
+from digitsum.datasets.arrays import ImageFile, as_strips
+from digitsum.datasets.digits import load_digits
+from digitsum.datasets.image_files import InMemoryStrips, open_images
+from digitsum.datasets.strips import ROWS, slices
+from digitsum.datasets.synthesis import compose
+from digitsum.device import PREDICT_BATCH, DeviceConfig
+from digitsum.errors import CheckpointError, DataError, DigitsumError, UsageError, prefixed
+from digitsum.models import architecture_of_checkpoint, check_options, restore
+from digitsum.models.base import Architecture
 from digitsum.models.folding import fold_batch_norm
-from digitsum.readings import Readings
+from digitsum.predictions import Predictions
 from digitsum.recipe import Recipe
 
-BATCH = 64  # strips in a forward pass: on a CPU more take memory and are no faster
+INT8_SAMPLES = 256  # strips on which the ranges of 8-bit integers are measured
+
+DigitCount = int | Literal["any"] | None  # None: as many as the model was trained on
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode with the checkpoint that it came from."""
+    """A model in evaluation mode with the checkpoint that it came from.
 
-    name: str  # the path as it was given
-    module: nn.Module
+    Attributes:
+        name: The path of the checkpoint, as it was given.
+        module: The model itself.
+        checkpoint: What the file holds.
+        recipe: How the model was trained.
+        device: Where it computes, and in which precision.
+        parameters: Number of trained weights.
+    """
+
+    name: str
+    module: Architecture
     checkpoint: Checkpoint
     recipe: Recipe
-    compute: Compute
-    parameters: int  # trained weights
+    device: DeviceConfig
+    parameters: int
+
+    def __repr__(self) -> str:
+        return (
+            f"LoadedModel({self.name}: {self.arch}, {self.parameters:,} parameters, {self.device})"
+        )
 
     @property
     def arch(self) -> str:
         """Name of the architecture."""
         return self.checkpoint.arch
 
-    @torch.inference_mode()
-    def read(self, strips: NDArray[np.uint8], digits_per_strip: int | None = None) -> Readings:
-        """Readings of uint8 strips (N, 40, W), `BATCH` at a time.
+    @property
+    def width(self) -> int:
+        """Width of the strips that the model was trained on, in pixels."""
+        return int(self.checkpoint.data["width"])
+
+    def predict(self, images: ArrayLike, digits_per_strip: DigitCount = None) -> Predictions:
+        """Predictions for strips in any shape and type that files hold.
 
         Args:
-            strips: Light digits on black.
-            digits_per_strip: How many digits each strip is known to hold; None if not known.
+            images: (N, 40, W), flat (N, 6720) and so on: see `digitsum.datasets.arrays`.
+            digits_per_strip: How many digits each strip is known to hold; `any` if that is not
+                known. By default as many as the model was trained on.
+
+        Returns:
+            Predictions that keep their strips, so that a notebook can show them.
+
+        Raises:
+            DataError: These are no strips, or not of a width that the model takes.
+            UsageError: The digit count is neither a whole number from 1 up nor `any`.
+        """
+        strips = as_strips(np.asarray(images), "images")
+        count = self.digit_count(digits_per_strip)
+        return replace(self.predict_strips(strips, count), strips=strips)
+
+    def digit_count(self, asked: DigitCount = None) -> int | None:
+        """The known number of digits for `asked`; None if any number will do.
+
+        Raises:
+            UsageError: It is neither a whole number from 1 up nor `any`.
+        """
+        if asked is None:
+            return self.recipe.digits_per_strip
+        if asked == "any":
+            return None
+        if type(asked) is not int or asked < 1:
+            raise UsageError(f"digits_per_strip {asked!r}: give a whole number from 1 up, or any")
+        return asked
+
+    @torch.inference_mode()
+    def predict_strips(self, strips: NDArray[np.uint8], known_count: int | None) -> Predictions:
+        """What `predict` does after it has checked its arguments, a batch at a time.
+
+        Args:
+            strips: uint8 (N, 40, W), light digits on black.
+            known_count: How many digits each strip is known to hold; None if not known.
 
         Raises:
             DataError: These are not uint8 strips, or not of a width that the model takes.
         """
         if strips.dtype != np.uint8 or strips.ndim != 3 or strips.shape[1] != ROWS:
             raise DataError(
-                f"cannot read {strips.dtype} of shape {strips.shape}: strips are uint8 "
+                f"cannot predict {strips.dtype} of shape {strips.shape}: strips are uint8 "
                 f"(N, {ROWS}, W), light digits on black in 0..255"
             )
-        parts = []
-        for pixels in torch.split(torch.from_numpy(np.ascontiguousarray(strips)), BATCH):
-            with self.compute.autocast():
-                outputs = self.module(self.compute.strips(pixels))
-            parts.append(self.module.read(outputs, digits_per_strip))  # type: ignore[operator]
-        return Readings.concatenate(parts)
+        found = []
+        for pixels in torch.split(torch.from_numpy(np.ascontiguousarray(strips)), PREDICT_BATCH):
+            with self.device.autocast():
+                outputs = self.module(self.device.normalize(pixels))
+            found.append(self.module.predict(outputs, known_count))
+        return Predictions.concatenate(found)
 
-    def predict(self, images: ArrayLike) -> Readings:
-        """Readings of strips in any shape and type that files hold, as `digitsum predict` reads.
-
-        Args:
-            images: (N, 40, W), flat (N, 6720) and so on: see `digitsum.datasets.arrays`. How many
-                digits each holds is taken from the recipe.
-
-        Returns:
-            Readings that keep their strips, so that a notebook can show them.
+    def check_width(self, width: int, known_count: int | None = None) -> Predictions:
+        """Predicts a black strip, to find out whether the model takes such ones.
 
         Raises:
-            DataError: These are no strips, or not of a width that the model takes.
+            DataError: It does not take strips of that width, or with so many digits.
         """
-        strips = as_strips(np.asarray(images), "images")
-        return replace(self.read(strips, self.recipe.digits_per_strip), strips=strips)
-
-    def check_width(self, width: int, digits_per_strip: int | None = None) -> Readings:
-        """Reads a black strip, to find out whether the model takes such ones, of so many digits.
-
-        Raises:
-            DataError: It does not.
-        """
-        return self.read(np.zeros((1, ROWS, width), np.uint8), digits_per_strip)
+        return self.predict_strips(np.zeros((1, ROWS, width), np.uint8), known_count)
 
 
-def part_rows(counts: Sequence[int], part: int, parts: int) -> list[range]:
-    """The rows of each file that are one of several parts, consecutive and about equal.
+@dataclass(frozen=True)
+class FilePredictions:
+    """Predictions for consecutive strips of one file."""
 
-    Files are cut between batches only, so that a strip is read among the same others, and to the
-    same last digit, in a part as in the whole.
+    file: str  # its path
+    start: int  # number of the first strip in the file
+    strips: NDArray[np.uint8]  # (n, 40, W)
+    predictions: Predictions  # which keep these strips too
+
+
+class FilePredictor:
+    """Predictions for whole files, a chunk at a time, so that memory does not grow with them.
+
+    All files are opened and checked when the object is made. Iterate over it for the predictions;
+    `len` gives the number of strips.
+
+    Args:
+        model: From `digitsum.load`.
+        paths: `.npy` and `.npz` files, pictures, and folders of pictures.
+        digits_per_strip: See `LoadedModel.predict`.
+        shard: Which shard of how many to predict, (1, 1) for all; see `shard_rows`.
+
+    Raises:
+        DataError: A file is missing or broken, or the model does not take its strips.
+        UsageError: The digit count is not valid.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        paths: str | Path | Sequence[str | Path],
+        digits_per_strip: DigitCount = None,
+        shard: tuple[int, int] = (1, 1),
+    ) -> None:
+        self.model, self.count = model, model.digit_count(digits_per_strip)
+        given = [paths] if isinstance(paths, str | Path) else paths
+        self.files: list[ImageFile | InMemoryStrips] = open_images([Path(path) for path in given])
+        self.has_confidence = True  # whether the model says how confident it is
+        for file in self.files:
+            with prefixed(str(file.path)):
+                tried = model.check_width(file.shape[2], self.count)
+            self.has_confidence &= tried.confidence is not None
+        self.rows = shard_rows([file.shape[0] for file in self.files], *shard)
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self.rows)
+
+    def __iter__(self) -> Iterator[FilePredictions]:
+        for file, rows in zip(self.files, self.rows, strict=True):
+            for start, strips in slices(file, rows):
+                found = self.model.predict_strips(strips, self.count)
+                found = replace(found, strips=strips)
+                yield FilePredictions(str(file.path), start, strips, found)
+
+
+def predict_files(
+    model: LoadedModel | str | Path,
+    paths: str | Path | Sequence[str | Path],
+    digits_per_strip: DigitCount = None,
+    shard: tuple[int, int] = (1, 1),
+) -> FilePredictor:
+    """Predictions for whole files, a chunk at a time; see `FilePredictor`.
+
+    Args:
+        model: From `digitsum.load`, or what that takes.
+        paths: `.npy` and `.npz` files, pictures, and folders of pictures.
+        digits_per_strip: See `LoadedModel.predict`.
+        shard: Which shard of how many to predict, (1, 1) for all.
+
+    Raises:
+        DataError: A file is missing or broken, or the model does not take its strips.
+        UsageError: The digit count is not valid.
+        CheckpointError: The model cannot be loaded.
+    """
+    loaded = model if isinstance(model, LoadedModel) else load_model(model)
+    return FilePredictor(loaded, paths, digits_per_strip, shard)
+
+
+def shard_rows(counts: Sequence[int], shard: int, shards: int) -> list[range]:
+    """The rows of each file that are one of several shards, consecutive and about equal.
+
+    Files are cut between batches only, so that a strip is predicted among the same others, and to
+    the same last digit, in a shard as in the whole.
 
     Args:
         counts: Strips in each file.
-        part: Which, from 1.
-        parts: How many.
+        shard: Which, from 1.
+        shards: How many.
     """
-    batches = [-(-count // BATCH) for count in counts]
-    first, last = (sum(batches) * p // parts for p in (part - 1, part))
+    batches = [-(-count // PREDICT_BATCH) for count in counts]
+    first, last = (sum(batches) * s // shards for s in (shard - 1, shard))
     rows = []
     for count, n in zip(counts, batches, strict=True):
-        start, stop = (min(max(edge, 0), n) * BATCH for edge in (first, last))
+        start, stop = (min(max(edge, 0), n) * PREDICT_BATCH for edge in (first, last))
         rows.append(range(min(start, count), min(stop, count)))
         first, last = first - n, last - n
     return rows
 
 
-def load_model(path: Path | str, device: str = "auto", precision: str = "auto") -> LoadedModel:
-    """Loads a checkpoint for reading, or by the name `reader` the weights that ship.
+def load_model(
+    path: Path | str, device: str = "auto", precision: str = "auto", arch: Collection[str] = ()
+) -> LoadedModel:
+    """Loads a checkpoint for prediction, or by the name `reader` the bundled weights.
 
     An existing file of that name wins.
 
+    Args:
+        path: The checkpoint, or `reader`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or, for `reader` on a CPU, `int8`.
+        arch: Names `module:Class` of architectures from outside digitsum that the checkpoint may
+            be of; they are imported.
+
     Raises:
-        CheckpointError: It cannot be read, or its weights do not fit its architecture.
-        UsageError: The device is not there.
+        CheckpointError: It cannot be read, its weights do not fit its architecture, or it is of an
+            architecture from outside digitsum that was not named.
+        UsageError: The device is not there, or an architecture cannot be imported.
     """
-    return make_ready(checkpoints.load(checkpoints.locate(path)), str(path), device, precision)
+    named = [arch] if isinstance(arch, str) else arch
+    checkpoint = load_checkpoint(locate_checkpoint(path))
+    return make_ready(checkpoint, str(path), device, precision, named)
 
 
 def make_ready(
-    checkpoint: Checkpoint, name: str, device: str = "auto", precision: str = "auto"
+    checkpoint: Checkpoint,
+    name: str,
+    device: str = "auto",
+    precision: str = "auto",
+    arch: Collection[str] = (),
 ) -> LoadedModel:
-    """The model of a checkpoint in memory, ready to read; `name` is for messages.
+    """The model of a checkpoint in memory, ready to predict; see `load_model`.
+
+    Args:
+        checkpoint: From `load_checkpoint`.
+        name: For messages.
+        device: As `load_model`.
+        precision: As `load_model`.
+        arch: As `load_model`.
 
     Raises:
-        CheckpointError: Its weights do not fit its architecture.
-        UsageError: The device is not there.
+        CheckpointError, UsageError: As `load_model`.
     """
-    compute = Compute.resolve(device, precision, reading=True)
+    resolved = DeviceConfig.resolve(device, precision, inference=True)
+    cls = architecture_of_checkpoint(checkpoint.arch, name, arch)
     try:
         recipe = Recipe.from_dict(checkpoint.recipe)
-        module = restore(
-            checkpoint.arch, int(checkpoint.data["width"]), recipe.options, checkpoint.weights
-        )
+        options = check_options(cls, recipe.arch, recipe.options)
+        recipe = replace(recipe, options=options)
+        module = restore(cls, int(checkpoint.data["width"]), options, checkpoint.weights)
     except (DigitsumError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{name}: {error}") from error
     parameters = sum(p.numel() for p in module.parameters())
-    module = compute.place(fold_batch_norm(module))
-    if compute.precision == "int8":
+    if module.folds_batch_norm:
+        fold_batch_norm(module)
+    resolved.place(module)
+    if resolved.precision == "int8":  # ranges are measured on strips that come with the package
         with prefixed(name):
-            module = _int8(module)
-    return LoadedModel(name, module, checkpoint, recipe, compute, parameters)
-
-
-def _int8(module: nn.Module) -> nn.Module:
-    """The same in 8-bit integers, its scales found on strips that come with the package."""
-    from digitsum.datasets.digits import load_digits
-    from digitsum.datasets.synthesis import compose
-    from digitsum.models.int8 import SAMPLES, to_int8
-
-    return to_int8(module, compose(load_digits("builtin"), SAMPLES).images)
+            module = module.to_int8(compose(load_digits("builtin"), INT8_SAMPLES).images)
+    return LoadedModel(name, module, checkpoint, recipe, resolved, parameters)

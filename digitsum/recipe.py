@@ -1,16 +1,18 @@
 """Every choice that a training run makes, as one flat set of keys.
 
-Precedence, once for all: the architecture's shipped recipe < `--recipe` < `--set` < flag.
-Keys past those of `Recipe` are the architecture's own options; its shipped recipe declares
-them, their defaults and, by these, their types. Importing this module loads no torch.
+Precedence, once for all: the architecture's recipe < `--recipe` < `--set` < flag.
+Keys past the fields of `Recipe` are options of the architecture's constructor; their types are
+those of its annotations (see `digitsum.models.check_options`). This module loads no torch.
 """
 
 from __future__ import annotations
 
 import difflib
+import sys
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from importlib import resources
+from importlib import resources, util
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +22,90 @@ from digitsum.errors import RecipeError
 
 Scalar = str | int | float | bool | None
 
-MAX_BYTES = 1_000_000  # a recipe is a page of text
+MAX_CHARACTERS = 1_000_000  # a recipe is a page of text
 
 
-@dataclass(frozen=True, kw_only=True)
+def _limits(allowed: str, ok: Callable[[Any], bool], default: Any = MISSING) -> Any:
+    """A field with the values that it may take, in words and as a check."""
+    return field(default=default, metadata={"allowed": allowed, "ok": ok})
+
+
+def _one_of(*names: str, default: Any = MISSING) -> Any:
+    words = f"{', '.join(names[:-1])} or {names[-1]}"
+    return _limits(words, lambda value: value in names, default)
+
+
+@dataclass(frozen=True, kw_only=True, init=False)
 class Recipe:
-    """A resolved recipe.
+    """A resolved recipe: `Recipe(arch="cnn", epochs=5, dropout=0.2)`.
+
+    Keys that are not given are taken from the architecture's own recipe.
+
+    Attributes:
+        arch: The architecture, a name of digitsum's or `module:Class`.
+        epochs: Number of passes over the training strips.
+        batch_size: Number of strips in a step.
+        optimizer: `adam`, `adamw`, or `muon` (for kernels of convolutions, AdamW for the rest).
+        lr: Learning rate, the highest one that the schedule reaches.
+        weight_decay: Weight decay of the optimizer.
+        schedule: `constant` or `one_cycle`.
+        weights: What training starts from; each architecture says what it takes.
+        seed: Random seed for initialisation, order, dropout and elastic distortion.
+        split_seed: Random seed for the split into training and validation strips.
+        limit: Number of training strips at most; None for all.
+        warp: Elastic distortion of training strips, a standard deviation in pixels; 0 for none.
+        ema_decay: Decay of the average over steps whose weights are kept; 0 for no average.
+        restarts: Number of fresh starts at most, where a quarter of the run has taught nothing.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        precision: `auto`, `fp32` or `bf16`.
+        options: Options of the architecture's constructor.
 
     Raises:
-        RecipeError: A value is not allowed; the message names key, value and what is allowed.
+        RecipeError: A key is unknown or a value is not allowed.
     """
 
     arch: str
-    epochs: int
-    batch_size: int  # strips in a step
-    optimizer: str
-    lr: float  # the highest rate that the schedule reaches
-    weight_decay: float
-    schedule: str
-    seed: int = 0  # initialisation, order, dropout, augmentation
-    split_seed: int = 0  # which strips are validation
-    limit: int | None = None  # training strips at most; None: all
-    warp: float = 0.0  # pixels by which training strips are bent at random; 0: not at all
-    ema_decay: float = 0.0  # of the average over steps whose weights are kept; 0: no average
-    restarts: int = 0  # fresh starts at most, where a run has learnt nothing in its first quarter
+    epochs: int = _limits("a whole number from 1 up", lambda v: v >= 1)
+    batch_size: int = _limits("a whole number from 1 up", lambda v: v >= 1)
+    optimizer: str = _one_of("adam", "adamw", "muon")
+    lr: float = _limits("a number above 0", lambda v: 0 < v < float("inf"))
+    weight_decay: float = _limits("a number from 0 up", lambda v: 0 <= v < float("inf"))
+    schedule: str = _one_of("constant", "one_cycle")
+    weights: str = "none"
+    seed: int = _limits("a whole number in 0..4294967295", lambda v: 0 <= v < 2**32, 0)
+    split_seed: int = _limits("a whole number in 0..4294967295", lambda v: 0 <= v < 2**32, 0)
+    limit: int | None = _limits(
+        "a whole number from 1 up, or null", lambda v: v is None or v >= 1, None
+    )
+    warp: float = _limits("a number of pixels in 0..10", lambda v: 0 <= v <= 10, 0.0)
+    ema_decay: float = _limits("a number from 0 up and below 1", lambda v: 0 <= v < 1, 0.0)
+    restarts: int = _limits("a whole number from 0 up", lambda v: v >= 0, 0)
     device: str = "auto"
-    precision: str = "auto"
-    options: Mapping[str, Scalar] = field(default_factory=dict)  # the architecture's own
+    precision: str = _one_of("auto", "fp32", "bf16", default="auto")
+    options: Mapping[str, Scalar] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        for key, (allowed, ok) in _ALLOWED.items():
-            value = getattr(self, key)
-            if not ok(value):
-                raise RecipeError(f"{key}: {value!r} is not allowed: it must be {allowed}")
+    def __init__(self, arch: str, **keys: Any) -> None:
+        options = {**keys.pop("options", {})}
+        given = {**options, **keys, "arch": arch}
+        common = {f.name: f for f in fields(self) if f.name != "options"}
+        complete = common.keys() <= given.keys()  # as `to_dict` gives them
+        own = _own_recipe(arch, complete)
+        defaults = {name: f.default for name, f in common.items() if f.default is not MISSING}
+        merged: dict[str, Any] = {**defaults, **own, **given}
+        known = {**common, **own}
+        if arch in names() and not complete and (odd := [key for key in given if key not in known]):
+            raise RecipeError(unknown_key(odd[0], arch, known))
+        if missing := [name for name in common if name not in merged]:
+            raise RecipeError(
+                f"arch {arch} has no recipe beside it: put one into {_beside(arch)[0].name} or "
+                f"give one in full with --recipe; missing: {', '.join(missing)}"
+            )
+        annotations = typing.get_type_hints(type(self))
+        for name in common:
+            value = coerce(name, merged.pop(name), annotations[name])
+            _check_limits(common[name], value)
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "options", merged)
 
     @property
     def digits_per_strip(self) -> int | None:
@@ -61,63 +114,39 @@ class Recipe:
         return known if isinstance(known, int) else None
 
     def to_dict(self) -> dict[str, Scalar]:
-        """Flat keys, options included: what a YAML recipe and a checkpoint hold."""
+        """Flat keys, options included, as a YAML recipe and a checkpoint hold them."""
         common = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
         return {**common, **self.options}
 
     @classmethod
-    def from_dict(cls, keys: Mapping[str, Scalar]) -> Recipe:
-        """The inverse of `to_dict`; the architecture's shipped recipe fills what is absent.
+    def from_dict(cls, keys: Mapping[str, Any]) -> Recipe:
+        """The inverse of `to_dict`; the architecture's own recipe fills in what is absent.
 
         Raises:
-            RecipeError: A key is unknown or a value is not allowed.
+            RecipeError: There is no architecture, a key is unknown, or a value is not allowed.
         """
-        arch = keys.get("arch")
-        if arch is None:
+        if keys.get("arch") is None:
             raise RecipeError(f"no architecture: give --arch, one of {', '.join(names())}")
-        if arch not in names():
-            raise RecipeError(f"arch: {arch!r} is unknown: choose from {', '.join(names())}")
-        shipped = _read(str(resources.files("digitsum") / "recipes" / f"{arch}.yaml"))
-        defaults: dict[str, Any] = {
-            f.name: f.default for f in fields(cls) if f.default is not MISSING
-        }
-        defaults |= shipped
-        for key in keys:
-            if key not in defaults:
-                raise RecipeError(_unknown(key, str(arch), defaults))
-        common = {f.name for f in fields(cls)}
-        merged = {
-            key: _coerce(key, keys.get(key, default), default, nullable=key not in common)
-            for key, default in defaults.items()
-        }
-        own: dict[str, Any] = {f.name: merged.pop(f.name) for f in fields(cls)[:-1]}
-        return cls(**own, options=merged)
-
-
-_ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "epochs": ("a whole number from 1 up", lambda v: v >= 1),
-    "batch_size": ("a whole number from 1 up", lambda v: v >= 1),
-    "optimizer": ("adam, adamw or muon", lambda v: v in ("adam", "adamw", "muon")),
-    "lr": ("a number above 0", lambda v: 0 < v < float("inf")),
-    "weight_decay": ("a number from 0 up", lambda v: 0 <= v < float("inf")),
-    "schedule": ("constant or one_cycle", lambda v: v in ("constant", "one_cycle")),
-    "seed": ("a whole number in 0..4294967295", lambda v: 0 <= v < 2**32),
-    "split_seed": ("a whole number in 0..4294967295", lambda v: 0 <= v < 2**32),
-    "limit": ("a whole number from 1 up, or null", lambda v: v is None or v >= 1),
-    "warp": ("a number of pixels in 0..10", lambda v: 0 <= v <= 10),
-    "ema_decay": ("a number from 0 up and below 1", lambda v: 0 <= v < 1),
-    "restarts": ("a whole number from 0 up", lambda v: v >= 0),
-    "precision": ("auto, fp32 or bf16", lambda v: v in ("auto", "fp32", "bf16")),
-}
+        return cls(**keys)
 
 
 def names() -> list[str]:
-    """Architectures that have a shipped recipe."""
+    """Architectures that have a bundled recipe."""
     folder = resources.files("digitsum") / "recipes"
     return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
-def gather(
+def bundled_text(name: str) -> str:
+    """A bundled recipe as the YAML that it is, comments and all."""
+    return (resources.files("digitsum") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def bundled(name: str) -> dict[str, Any]:
+    """The keys of a bundled recipe."""
+    return dict(_yaml(bundled_text(name), f"the recipe of {name} is not YAML"))
+
+
+def merge_sources(
     file: Path | None = None,
     settings: Iterable[str] = (),
     flags: Mapping[str, Scalar] | None = None,
@@ -126,7 +155,7 @@ def gather(
 
     Args:
         file: A YAML recipe.
-        settings: `key=value` strings, values in YAML.
+        settings: `key=value` texts, values in YAML.
         flags: Keys set one by one.
 
     Raises:
@@ -134,24 +163,120 @@ def gather(
     """
     keys: dict[str, Scalar] = {}
     if file is not None:
-        keys.update(_read(str(file)))
+        keys.update(_read(file))
     for setting in settings:
         keys.update([_setting(setting)])
     keys.update({key: value for key, value in (flags or {}).items() if value is not None})
     return keys
 
 
-def _read(path: str) -> dict[str, Scalar]:
+def coerce(key: str, value: Any, annotation: Any) -> Any:
+    """`value` as the type that an annotation names: int, float, str or bool, perhaps or None.
+
+    YAML reads 1e-3 as text, so text that is a number is a number where one is due. Values of
+    any other annotation stay as they are.
+
+    Args:
+        key: For the message.
+        value: What was given.
+        annotation: As `typing.get_type_hints` gives it.
+
+    Raises:
+        RecipeError: It is of another type.
+    """
+    named = typing.get_args(annotation) or (annotation,)
+    if value is None and type(None) in named:
+        return None
+    kinds = [kind for kind in named if kind in _KINDS]
+    if not kinds:
+        return value
+    for kind in kinds:
+        try:
+            if kind is float and type(value) in (int, float, str):
+                return float(value)
+            if kind is int and type(value) in (float, str) and float(value).is_integer():
+                return int(float(value))
+        except (ValueError, OverflowError):
+            continue
+        if type(value) is kind and not (kind is int and abs(value) >= 2**63):
+            return value
+    seen = "a number of that size" if type(value) is int and abs(value) > 2**63 else repr(value)
+    wanted = " or ".join(_KINDS[kind] for kind in kinds)
+    raise RecipeError(f"{key}: {seen} is not allowed: it must be {wanted}")
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def unknown_key(key: str, arch: str, known: Iterable[str]) -> str:
+    """The message for a key that an architecture does not have."""
+    near = difflib.get_close_matches(key, list(known), n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"unknown recipe key '{key}' for {arch}{hint}: known are {', '.join(sorted(known))}"
+
+
+def _check_limits(field: Any, value: Any) -> None:
+    if "ok" in field.metadata and not field.metadata["ok"](value):
+        raise RecipeError(
+            f"{field.name}: {value!r} is not allowed: it must be {field.metadata['allowed']}"
+        )
+
+
+def _own_recipe(arch: Any, complete: bool) -> dict[str, Any]:
+    """The architecture's recipe: the bundled one, or the file beside an outside class.
+
+    Args:
+        arch: A name of digitsum's, or `module:Class`.
+        complete: Whether all common keys are given, so that an outside class needs no file.
+
+    Raises:
+        RecipeError: There is no such architecture.
+    """
+    if isinstance(arch, str) and arch in names():
+        return bundled(arch)
+    if not isinstance(arch, str) or not all(arch.partition(":")):
+        raise RecipeError(
+            f"arch: {arch!r} is unknown: choose from {', '.join(names())}, or name a class of "
+            "your own as module:Class"
+        )
+    if complete:
+        return {}
+    found = [path for path in _beside(arch) if path.is_file()]
+    return {key: v for key, v in _read(found[0]).items() if key != "arch"} if found else {}
+
+
+def _beside(arch: str) -> list[Path]:
+    """Where the recipe of `module:Class` may lie: `class.yaml` or `module.yaml` beside the module.
+
+    Raises:
+        RecipeError: There is no such module.
+    """
+    module, _, cls = arch.partition(":")
+    try:
+        loaded = sys.modules.get(module)
+        spec = None if loaded else util.find_spec(module)
+        origin = getattr(loaded, "__file__", None) if loaded else spec and spec.origin
+    except (ImportError, ValueError) as error:
+        raise RecipeError(f"arch {arch}: the module cannot be found ({error})") from error
+    if not loaded and not spec:
+        raise RecipeError(f"arch {arch}: there is no module {module} here or among the installed")
+    folder = Path(origin).parent if origin else Path()
+    return [folder / f"{name}.yaml" for name in (cls.lower(), module.rpartition(".")[2])]
+
+
+def _read(path: Path) -> dict[str, Scalar]:
     """The flat mapping in a YAML file."""
     try:
         with open(path, encoding="utf-8") as stream:
-            text = stream.read(MAX_BYTES + 1)
+            text = stream.read(MAX_CHARACTERS + 1)
     except OSError as error:
         raise RecipeError(f"recipe {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"recipe {path} is not YAML: it is not text in UTF-8") from error
-    if len(text) > MAX_BYTES:
-        raise RecipeError(f"recipe {path} is larger than {MAX_BYTES:,} characters: that is none")
+    if len(text) > MAX_CHARACTERS:
+        raise RecipeError(
+            f"recipe {path} is larger than {MAX_CHARACTERS:,} characters: it is not a recipe"
+        )
     loaded = _yaml(text, f"recipe {path} is not YAML")
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
         raise RecipeError(f"recipe {path} is not a list of `key: value` lines")
@@ -173,37 +298,3 @@ def _yaml(text: str, wrong: str) -> Any:
     except Exception as error:  # PyYAML lets KeyError, IndexError, AttributeError and more out
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RecipeError(f"{wrong}: {reason}") from error
-
-
-def _unknown(key: str, arch: str, known: Mapping[str, Scalar]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
-    return f"unknown recipe key '{key}' for {arch}{hint}: known are {', '.join(sorted(known))}"
-
-
-def _coerce(key: str, value: Scalar, default: Scalar, nullable: bool) -> Scalar:
-    """`value` as the type of `default`; null passes where the default is null.
-
-    YAML reads 1e-3 as text, so text that is a number is one where a number is due.
-
-    Args:
-        key: For the message.
-        value: What was given.
-        default: What the shipped recipe has.
-        nullable: Whether null passes for a whole number too, for the architecture to judge.
-    """
-    kind = type(default) if default is not None else int
-    if value is None and (default is None or (nullable and kind is int)):
-        return None
-    try:
-        if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-            return float(value)
-        if kind is int and isinstance(value, float | str) and float(value).is_integer():
-            return int(float(value))
-    except (ValueError, OverflowError):
-        pass
-    if type(value) is kind and not (isinstance(value, int) and abs(value) >= 2**63):
-        return value
-    wanted = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[kind]
-    seen = "a number of that size" if isinstance(value, int) and abs(value) > 2**63 else repr(value)
-    raise RecipeError(f"{key}: {seen} is not allowed: it must be {wanted}")

@@ -12,32 +12,35 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from digitsum import checkpoint as checkpoints
-from digitsum.datasets.arrays import StripSet, as_strips, as_sums
+from digitsum.checkpoint import load_checkpoint
+from digitsum.datasets.arrays import as_strips, as_sums
+from digitsum.datasets.strips import StripSet
 from digitsum.inference import LoadedModel, make_ready
-from digitsum.readings import Readings
+from digitsum.predictions import Predictions
 from digitsum.recipe import Recipe, Scalar
 from digitsum.training import train
 
 
 class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Reads the sum of the digits in image strips; learns to from the sums alone.
+    """Predicts the sum of the digits in image strips, and learns to from sums alone.
 
-    Of the strips given to `fit` a fifth chooses the epoch whose weights are kept.
+    A fifth of the strips given to `fit` is used for checkpoint selection.
 
     Args:
-        arch: `cnn`, `reader` or `resnet`.
+        arch: `cnn`, `reader`, `resnet`, or a class of your own as `module:Class`.
         epochs: Passes over the training strips; None: the recipe's.
         batch_size: Strips in a step; None: the recipe's.
         lr: Learning rate; None: the recipe's.
-        seed: Of initialisation, order, dropout and augmentation.
+        seed: Random seed for initialisation, order, dropout and augmentation.
         options: Any other keys of the recipe, such as `{"digits_per_strip": 2}`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32` or `bf16`.
+        progress: Whether `fit` shows a bar and a line for each epoch; by default only in a
+            notebook.
 
     Attributes:
         checkpoint_: The best epoch's `digitsum.checkpoint.Checkpoint`; `history` in it.
-        width_: Columns of the strips it was fitted on.
+        width_: Width of the strips it was fitted on, in pixels.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         options: Mapping[str, Scalar] | None = None,
         device: str = "auto",
         precision: str = "auto",
+        progress: bool | None = None,
     ) -> None:
         self.arch = arch
         self.epochs = epochs
@@ -60,13 +64,15 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.options = options
         self.device = device
         self.precision = precision
+        self.progress = progress
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> DigitSumRegressor:  # noqa: N803
+    def fit(self, X: ArrayLike, y: ArrayLike, progress: bool | None = None) -> DigitSumRegressor:  # noqa: N803
         """Trains from the start.
 
         Args:
             X: Strips (N, 40, W), flat (N, 6720), or any other shape and type that files hold.
             y: Sums (N,), whole and not negative.
+            progress: For this fit, instead of the constructor's.
 
         Raises:
             DataError: These are no strips or no sums, or their numbers differ.
@@ -85,29 +91,30 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             }
         )
         strips, sums = as_strips(np.asarray(X), "X"), as_sums(np.asarray(y), "y")
-        data = StripSet.of_arrays(strips, sums)
+        data = StripSet.from_arrays(strips, sums)
+        shown = self.progress if progress is None else progress
         with TemporaryDirectory() as folder:
             path = Path(folder) / "model.pt"
-            train(recipe, data, path)
-            self.checkpoint_ = checkpoints.load(path)
+            train(data, recipe, out=path, progress=shown)
+            self.checkpoint_ = load_checkpoint(path)
         self.width_ = data.width
         self._model: LoadedModel | None = None
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:  # noqa: N803
-        """Sums that are read in strips X (N, 40, W), (N,)."""
-        return self.read(X).sum
+        """Sums of strips X (N, 40, W), (N,)."""
+        return self.predictions(X).sum
 
-    def read(self, X: ArrayLike) -> Readings:  # noqa: N803
-        """Whole readings of strips X: values, sums and, of a reader, digits and confidence."""
+    def predictions(self, X: ArrayLike) -> Predictions:  # noqa: N803
+        """All that is predicted for strips X: value, sum and, by a reader, digits too."""
         check_is_fitted(self, "checkpoint_")
         return self._ready().predict(X)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:  # noqa: N803
-        """Share of the strips X whose sum is read exactly, 0 to 1.
+        """Exact-match accuracy on strips X, 0 to 1.
 
-        Not the R² of other regressors: sums are whole, and a sum that is nearly right is wrong.
-        For errors of the value use `read(X).value` with `sklearn.metrics`.
+        This is not the R² of other regressors: sums are whole, and a sum that is nearly right is
+        wrong. For errors of the value use `predictions(X).value` with `sklearn.metrics`.
         """
         right = self.predict(X) == as_sums(np.asarray(y), "y")
         weights = None if sample_weight is None else np.asarray(sample_weight)
@@ -116,7 +123,9 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _ready(self) -> LoadedModel:
         """The model, built when it is first asked for; it is not copied or pickled."""
         if self._model is None:
-            self._model = make_ready(self.checkpoint_, self.arch, self.device, self.precision)
+            self._model = make_ready(
+                self.checkpoint_, self.arch, self.device, self.precision, arch=[self.arch]
+            )
         return self._model
 
     def __getstate__(self) -> dict[str, Any]:

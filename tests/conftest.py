@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
+from typing import Any
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores, what they start does too
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
+from typer.testing import CliRunner
 
-from digitsum.datasets.arrays import StripSet
-from digitsum.datasets.digits import load_digits
+from digitsum.cli import app
+from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import Composition, compose, write
+from digitsum.models import architecture, check_options
+from digitsum.models import create as create_model
+from digitsum.models.base import Architecture
 from digitsum.recipe import Recipe
 from digitsum.training import train
+from digitsum.training.events import OnEvent, Result
 
 MNIST = Path(__file__).parents[2] / "shared" / "mnist"
 
@@ -27,6 +38,24 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def fit(
+    recipe: Recipe, data: StripSet, path: Path | str, on_event: OnEvent | None = None
+) -> Result:
+    """Trains from the start, over whatever is there."""
+    return train(data, recipe, out=path, overwrite=True, on_event=on_event)
+
+
+def build(arch: str, width: int, options: dict[str, Any] | None = None) -> Architecture:
+    """A fresh model; `weights` among the options is what it starts from."""
+    keys = dict(options or {})
+    weights = keys.pop("weights", "none")
+    cls = architecture(arch)
+    model = create_model(cls, width, check_options(cls, arch, keys))
+    if weights != "none":
+        model.load_pretrained(weights)
+    return model
+
+
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test in an empty folder, with one seed, the user's settings out of the way."""
@@ -38,14 +67,14 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def made() -> Composition:
-    """60 built-in strips of two digits, 84 columns wide."""
-    return compose(load_digits("builtin"), strips=60, per_strip=(2, 2), seed=3)
+    """60 built-in strips of two digits, 84 pixels wide."""
+    return compose("builtin", strips=60, per_strip=(2, 2), seed=3)
 
 
 @pytest.fixture
 def strips(made: Composition) -> StripSet:
     """The same as a set in memory."""
-    return StripSet(["made"], [made.images], made.sums)
+    return StripSet.from_arrays(made.images, made.sums, "made")
 
 
 @pytest.fixture
@@ -62,7 +91,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     made = noise()
     for name, seed in (("a", 0), ("b", 1)):
         recipe = Recipe.from_dict({"arch": "cnn", "epochs": 1, "seed": seed, "device": "cpu"})
-        train(recipe, StripSet(["strips"], [made[0]], made[1]), folder / f"{name}.pt")
+        fit(recipe, StripSet.from_arrays(*made, "strips"), folder / f"{name}.pt")
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -79,6 +108,18 @@ def project(trained: dict[str, bytes], tmp_path: Path) -> Path:
 
 
 def noise() -> tuple[np.ndarray, np.ndarray]:
-    """50 strips of noise, 42 columns wide, and sums."""
+    """50 strips of noise, 42 pixels wide, and sums."""
     rng = np.random.default_rng(0)
     return rng.integers(0, 255, (50, 40, 42), np.uint8), rng.integers(0, 10, 50)
+
+
+@pytest.fixture(scope="session")
+def exported_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `digitsum export reader` writes, once for all workers."""
+    path = tmp_path_factory.getbasetemp().parent / "exported.onnx"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            result = CliRunner().invoke(app, ["export", "reader", str(path)])
+            assert result.exit_code == 0, result.output
+            assert "strips uint8 (N, 40, 168)" in result.stderr
+    return path

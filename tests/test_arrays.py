@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digitsum.datasets import arrays, open_data
-from digitsum.datasets.arrays import ImageFile, StripSet, find_pairs, read_labels, slices
+from digitsum.datasets import open_data
+from digitsum.datasets import strips as strips_module
+from digitsum.datasets.arrays import ImageFile, read_labels
+from digitsum.datasets.pairs import find_pairs
+from digitsum.datasets.strips import StripSet, slices
 from digitsum.datasets.synthesis import Composition
 from digitsum.errors import DataError, UsageError
 
@@ -89,10 +92,10 @@ def test_sampled_fingerprint_sees_sums_and_sampled_strips_alone(
         images[strip, 0, 0] ^= ink
         return StripSet(["x"], [images[:7], images[7:]], made.sums + more).fingerprint
 
-    monkeypatch.setattr(arrays, "FINGERPRINT_LIMIT", made.images.nbytes)
+    monkeypatch.setattr(strips_module, "FINGERPRINT_LIMIT", made.images.nbytes)
     assert fingerprint().startswith("sha256:")
-    monkeypatch.setattr(arrays, "FINGERPRINT_LIMIT", made.images.nbytes - 1)
-    monkeypatch.setattr(arrays, "SAMPLED", 3)  # strips 0, 29 and 59
+    monkeypatch.setattr(strips_module, "FINGERPRINT_LIMIT", made.images.nbytes - 1)
+    monkeypatch.setattr(strips_module, "SAMPLED", 3)  # strips 0, 29 and 59
     assert fingerprint().startswith("sha256-sampled:")
     assert fingerprint() == fingerprint(30, ink=1) == open_data([str(folder)]).fingerprint
     assert len({fingerprint(), fingerprint(29, 1), fingerprint(59, 1), fingerprint(more=1)}) == 4
@@ -163,7 +166,7 @@ def pixel(value: float, dtype: str = "float32", strips: int = 2) -> np.ndarray:
     ("stored", "words"),
     [
         (np.zeros((2, 39, 168), np.uint8), r"\(2, 39, 168\): strips are 40 rows high"),
-        (np.zeros((2, 40, 27), np.uint8), "at least 28 columns wide"),
+        (np.zeros((2, 40, 27), np.uint8), "at least 28 pixels wide"),
         (np.zeros((2, 40, 28, 3), np.uint8), "strips are 40 rows high"),
         (np.zeros((0, 40, 168), np.uint8), "holds no strips"),
         (pixel(np.nan), "NaN or infinite"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from digitsum.augmentation import warp
+from digitsum.training.augmentation import warp
 
 
 def test_no_shift_changes_nothing() -> None:

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from digitsum import checkpoint as checkpoints
-from digitsum.checkpoint import FORMAT, Checkpoint
+from digitsum.checkpoint import (
+    FORMAT,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from digitsum.errors import CheckpointError
 
 FILE = Path("model.pt")
@@ -42,7 +46,7 @@ def resumable() -> Checkpoint:
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=0.1, total_steps=10)
     weight.sum().backward()
     adam.step()
-    kept = {"optimizer": adam.state_dict(), "schedule": schedule.state_dict()}
+    kept = {"optimizer": [adam.state_dict()], "schedule": [schedule.state_dict()]}
     return made(**kept, random={"cpu": torch.get_rng_state()}, best={"val_loss": 0.5})
 
 
@@ -50,18 +54,20 @@ def plain(value: Any) -> Any:
     """Tensors as their type and numbers, so that == compares them."""
     if isinstance(value, dict):
         return {key: plain(held) for key, held in value.items()}
+    if isinstance(value, list):
+        return [plain(held) for held in value]
     return (value.dtype, value.tolist()) if isinstance(value, torch.Tensor) else value
 
 
 @pytest.mark.parametrize(("make", "state"), [(made, set()), (resumable, STATE)])
 def test_what_is_saved_is_loaded_as_a_plain_dict(make: Any, state: set[str]) -> None:
     saved = make()
-    checkpoints.save(saved, FILE)
+    save_checkpoint(saved, FILE)
     content = torch.load(FILE, weights_only=True)
     assert type(content) is dict
     assert content["format"] == FORMAT
     assert content.keys() & STATE == state
-    loaded = checkpoints.load(FILE)
+    loaded = load_checkpoint(FILE)
     assert loaded.resumable == bool(state)
     assert plain(vars(loaded)) == plain(vars(saved))
 
@@ -69,12 +75,12 @@ def test_what_is_saved_is_loaded_as_a_plain_dict(make: Any, state: set[str]) -> 
 @pytest.mark.parametrize("value", [np.float64(1), np.int64(1), np.bool_(True), np.ones(2)])
 def test_numpy_values_are_never_written(value: Any) -> None:
     with pytest.raises((CheckpointError, TypeError)):
-        checkpoints.save(made(metrics={"mse": value}), FILE)
+        save_checkpoint(made(metrics={"mse": value}), FILE)
     assert not FILE.exists()
 
 
 def truncated() -> None:
-    checkpoints.save(made(), FILE)
+    save_checkpoint(made(), FILE)
     FILE.write_bytes(FILE.read_bytes()[:-100])
 
 
@@ -95,7 +101,7 @@ def truncated() -> None:
 def test_a_file_that_is_no_checkpoint_says_why(make: Any, words: str) -> None:
     make()
     with pytest.raises(CheckpointError, match=rf"^model\.pt .*{words}"):
-        checkpoints.load(FILE)
+        load_checkpoint(FILE)
 
 
 @pytest.mark.parametrize("key", sorted(vars(made()).keys() - STATE - {"format"}))
@@ -104,7 +110,7 @@ def test_a_missing_or_wrong_key_is_named(key: str) -> None:
     for wrong in ({k: v for k, v in content.items() if k != key}, content | {key: 3}):
         torch.save(wrong, FILE)
         with pytest.raises(CheckpointError, match=f"'{key}' is missing or wrong"):
-            checkpoints.load(FILE)
+            load_checkpoint(FILE)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +123,7 @@ def test_a_missing_or_wrong_inner_key_is_named(holder: str, key: str) -> None:
     for wrong in ({k: v for k, v in inner.items() if k != key}, inner | {key: [3]}):
         torch.save(content | {holder: wrong}, FILE)
         with pytest.raises(CheckpointError, match=rf"'{holder}\.{key}' is missing or wrong"):
-            checkpoints.load(FILE)
+            load_checkpoint(FILE)
 
 
 @pytest.mark.parametrize(
@@ -133,14 +139,14 @@ def test_a_missing_or_wrong_inner_key_is_named(holder: str, key: str) -> None:
 def test_a_weight_that_is_no_finite_tensor_is_named(weight: Any) -> None:
     torch.save(vars(made(weights={"good": torch.ones(1), "head.bias": weight})), FILE)
     with pytest.raises(CheckpointError, match=r"model\.pt: weight 'head\.bias'"):
-        checkpoints.load(FILE)
+        load_checkpoint(FILE)
 
 
 @pytest.mark.parametrize("dump", [torch.save, lambda x, path: path.write_bytes(pickle.dumps(x))])
 def test_code_in_a_file_is_never_executed(dump: Any) -> None:
     dump(vars(made(metrics={"mse": Attack()})), FILE)
     with pytest.raises(CheckpointError, match="never loads"):
-        checkpoints.load(FILE)
+        load_checkpoint(FILE)
     assert not Path("executed").exists()
     pickle.loads(pickle.dumps(Attack()))
     assert Path("executed").exists()  # so the attack is a real one
@@ -163,10 +169,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
             given[1].write(b"half")
         raise error
 
-    checkpoints.save(made(), FILE)
+    save_checkpoint(made(), FILE)
     before = FILE.read_bytes()
     monkeypatch.setattr(step, fail)
     with pytest.raises(seen, match=words):
-        checkpoints.save(made(), FILE)
+        save_checkpoint(made(), FILE)
     assert FILE.read_bytes() == before
     assert list(Path().iterdir()) == [FILE]

@@ -15,7 +15,8 @@ from typer.testing import CliRunner, Result
 
 from digitsum import __version__
 from digitsum.cli import _environment_failure, app
-from digitsum.inference import BATCH, part_rows
+from digitsum.device import PREDICT_BATCH
+from digitsum.inference import shard_rows
 
 
 def run(*args: object) -> Result:
@@ -51,7 +52,7 @@ def test_the_main_job() -> None:
     ]  # fmt: skip
     result = ok("train", "--arch", "cnn", "--epochs", 2, "--data", "strips", "--device", "cpu")
     assert result.stderr.count("val loss") == 2  # off a terminal, a line an epoch and no bar
-    assert "validation strips (selected on)" in result.stdout
+    assert "used for checkpoint selection" in result.stdout
     scores = json.loads(ok("eval", "cnn.pt", "--json").stdout)
     assert (scores["model"], scores["arch"]) == ("cnn.pt", "cnn")
     assert {name: split["count"] for name, split in scores["splits"].items()} == {
@@ -59,10 +60,10 @@ def test_the_main_job() -> None:
     }  # fmt: skip
     assert "48" in ok("eval", "cnn.pt").stdout
     lines = ok("predict", "strips/data0.npy", "--model", "cnn.pt").stdout.splitlines()
-    assert lines[0] == "index,sum,value,confidence,digits,columns,file"
+    assert lines[0] == "file,index,sum,value,confidence,digits,positions"
     assert len(lines) == 31
-    assert lines[1].startswith("0,")
-    assert lines[1].endswith(",,,,strips/data0.npy")
+    assert lines[1].startswith("strips/data0.npy,0,")
+    assert lines[1].endswith(",,,")
 
 
 def test_resume_says_when_nothing_is_left(project: Path) -> None:
@@ -71,6 +72,7 @@ def test_resume_says_when_nothing_is_left(project: Path) -> None:
     assert run("train", "--resume", "a.last.pt", "--epochs", 9).exit_code == 2
 
 
+@pytest.mark.slow
 def test_compare_shows_both_on_the_validation_part(project: Path) -> None:
     document = json.loads(ok("compare", "a.pt", "b.pt", "--json").stdout)
     assert (document["split"], document["count"]) == ("val", 10)
@@ -86,7 +88,7 @@ def test_other_strips_are_shown_as_data_and_known_ones_are_told(project: Path) -
     np.save("data.npy", np.load("strips/data0.npy")[:20])
     np.save("lab.npy", np.load("strips/lab0.npy")[:20])
     result = ok("eval", "a.pt", "--data", "data.npy")
-    assert "strips given" in result.stdout
+    assert "given" in result.stdout
     assert "was trained on" in result.stderr
     np.save("elsewhere.npy", np.load("strips/data0.npy").astype(np.float32) / 255)
     moved = ok("eval", "a.pt", "--data", "elsewhere.npy", "--labels", "strips/lab0.npy", "--json")
@@ -100,37 +102,41 @@ def test_predict_writes_every_form_with_the_same_sums(project: Path, suffix: str
     if suffix == "npy":
         sums = np.load(text).tolist()
     elif suffix == "csv":
-        sums = [int(line.split(",")[1]) for line in text.read_text().splitlines()[1:]]
+        sums = [int(line.split(",")[2]) for line in text.read_text().splitlines()[1:]]
     else:
         lines = text.read_text().splitlines()
         rows = (
-            json.loads(text.read_text())["readings"] if suffix == "json" else map(json.loads, lines)
+            json.loads(text.read_text())["predictions"]
+            if suffix == "json"
+            else map(json.loads, lines)
         )
         rows = list(rows)
         assert [row["index"] for row in rows] == [*range(50), *range(50)]
         assert rows[0]["confidence"] is None
         sums = [row["sum"] for row in rows]
     values = ok("predict", "strips/data0.npy", "--model", "a.pt").stdout.splitlines()[1:]
-    assert sums == 2 * [round(float(line.split(",")[2])) for line in values]
+    assert sums == 2 * [round(float(line.split(",")[3])) for line in values]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "json"])
 def test_unsure_readings_are_marked(project: Path, suffix: str) -> None:
     ok("predict", "strips/data0.npy", "--out", "all.json")
-    sure = [row["confidence"] for row in json.loads(Path("all.json").read_text())["readings"]]
+    sure = [row["confidence"] for row in json.loads(Path("all.json").read_text())["predictions"]]
     least = sorted(sure)[len(sure) // 2]  # about half of them are surer
     out = Path(f"marked.{suffix}")
     result = ok("predict", "strips/data0.npy", "--min-confidence", least - 1e-6, "--out", out)
     text = out.read_text()
     if suffix == "csv":
         marked = [line.endswith(",true") for line in text.splitlines()[1:]]
-        assert text.splitlines()[0].endswith(",file,sure")
+        assert text.splitlines()[0].endswith(",positions,confident")
     elif suffix == "jsonl":
-        marked = [json.loads(line)["sure"] for line in text.splitlines()]
+        marked = [json.loads(line)["confident"] for line in text.splitlines()]
     else:
-        marked = [row["sure"] for row in json.loads(text)["readings"]]
+        marked = [row["confident"] for row in json.loads(text)["predictions"]]
     assert marked == [confidence >= least for confidence in sure]
-    assert f"{marked.count(False)} of {len(sure)} readings are less sure than" in result.stderr
+    assert (
+        f"{marked.count(False)} of {len(sure)} predictions have a confidence below" in result.stderr
+    )
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "npy"])
@@ -140,7 +146,7 @@ def test_parts_one_after_the_other_are_the_whole(project: Path, suffix: str) -> 
     ok(*command, f"whole.{suffix}")
     parts = [f"part{i}.{suffix}" for i in (1, 2, 3)]
     for number, name in enumerate(parts, 1):
-        ok(*command, name, "--part", f"{number}/3")
+        ok(*command, name, "--shard", f"{number}/3")
     if suffix == "npy":
         joined, whole = np.concatenate([np.load(name) for name in parts]), np.load("whole.npy")
         assert np.array_equal(joined, whole)
@@ -157,18 +163,18 @@ def test_parts_one_after_the_other_are_the_whole(project: Path, suffix: str) -> 
 def test_parts_hold_every_strip_once_and_are_cut_between_batches(
     counts: list[int], parts: int
 ) -> None:
-    rows = [part_rows(counts, part, parts) for part in range(1, parts + 1)]
+    rows = [shard_rows(counts, part, parts) for part in range(1, parts + 1)]
     for file, count in enumerate(counts):
         own = [r[file] for r in rows]
         assert [row for part in own for row in part] == list(range(count))
-        assert all(part.start % BATCH == 0 for part in own if len(part))
-    batches = [sum(-(-len(r) // BATCH) for r in part) for part in rows]
+        assert all(part.start % PREDICT_BATCH == 0 for part in own if len(part))
+    batches = [sum(-(-len(r) // PREDICT_BATCH) for r in part) for part in rows]
     assert max(batches) - min(batches) <= 1
 
 
 def test_predict_without_a_model_names_the_checkpoints_it_sees(project: Path) -> None:
     result = ok("predict", "strips/data0.npy")
-    assert "weights that ship with digitsum (reader); --model takes a.pt, b.pt too" in result.stderr
+    assert "bundled weights (reader); --model takes a.pt, b.pt too" in result.stderr
 
 
 def test_names_in_brackets_are_no_markup(project: Path) -> None:
@@ -181,8 +187,8 @@ def test_names_in_brackets_are_no_markup(project: Path) -> None:
 
 def test_predict_says_how_many_strips_the_model_knows(project: Path) -> None:
     result = ok("predict", "strips/data0.npy", "--model", "a.pt")
-    assert "trained on 40 of these very strips" in result.stderr
-    assert "selected on 10 of these very strips" in result.stderr
+    assert "trained on 40 of these strips" in result.stderr
+    assert "10 of these strips were used for checkpoint selection of a.pt" in result.stderr
 
 
 def test_debug_shows_the_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digitsum.comparison import Pair, check_count, check_same_validation, common_rows, paired_test
-from digitsum.datasets.arrays import StripSet
+from digitsum.datasets.strips import StripSet
 from digitsum.errors import DataError, UsageError
+from digitsum.evaluation.comparison import Pair, check_count, common_rows, paired_test
+from digitsum.evaluation.overlap import check_same_validation
 
 
 def pair_of(only_a: int, only_b: int, both: int = 80, neither: int = 4) -> Pair:
@@ -86,9 +87,15 @@ def test_only_rows_that_all_models_of_the_data_validated_on_count(strips: StripS
 def test_models_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(UsageError, match="two or more"):
         check_count([object()])
-    first = model("x", [1, 2])
-    check_same_validation([first, model("x", [2, 1])])
+
+
+def test_runs_of_other_strips_or_splits_are_refused() -> None:
+    def run(fingerprint: str, val: list[int], name: str = "m.pt") -> Any:
+        return name, model(fingerprint, val, name).checkpoint
+
+    first = run("x", [1, 2])
+    check_same_validation([first, run("x", [2, 1])])
     with pytest.raises(UsageError, match=r"m\.pt and n\.pt were trained on different strips"):
-        check_same_validation([first, model("y", [1, 2], "n.pt")])
+        check_same_validation([first, run("y", [1, 2], "n.pt")])
     with pytest.raises(UsageError, match=r"m\.pt and n\.pt validated on different strips"):
-        check_same_validation([first, model("x", [1, 3], "n.pt")])
+        check_same_validation([first, run("x", [1, 3], "n.pt")])

@@ -30,6 +30,7 @@ def offered(shell: str, typed: str) -> list[str]:
     return done.stdout.replace('"', " ").split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_completes(shell: str) -> None:
     assert {"reader", "resnet"} <= set(offered(shell, "digitsum train --arch r"))
@@ -51,6 +52,7 @@ def test_files_are_offered_where_they_fit() -> None:
     assert tuple(NAMES) == completion.DATA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_can_be_installed(shell: str) -> None:
     digitsum = Path(sys.executable).with_name("digitsum")

@@ -29,8 +29,8 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import expect, sync_playwright
 from starlette.testclient import TestClient
 
-from digitsum.web.ink import HEIGHT, MAX_WIDTH, PEN, Stroke, draw, parse
-from digitsum.web.server import MAX_BYTES, make_app
+from digitsum.draw.server import MAX_BYTES, make_app
+from digitsum.draw.strokes import HEIGHT, MAX_WIDTH, PEN, Stroke, parse, strip_of_strokes
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -41,7 +41,7 @@ def strokes(*given: list[tuple[float, float]]) -> list[Stroke]:
 
 def test_a_stroke_is_as_thick_as_the_pen_and_as_high_as_a_digit() -> None:
     for size in (0.5, 3.0, 30.0):
-        strip = draw(strokes([(7 * size, 5 * size), (7 * size, 25 * size)])).strip
+        strip = strip_of_strokes(strokes([(7 * size, 5 * size), (7 * size, 25 * size)])).strip
         assert strip.shape == (40, 28)
         assert strip[20].sum() / 255 == pytest.approx(PEN, abs=0.05)  # across
         rows = np.flatnonzero((strip > 127).any(1))
@@ -58,7 +58,7 @@ def test_a_stroke_is_as_thick_as_the_pen_and_as_high_as_a_digit() -> None:
 )
 def test_whatever_is_written_becomes_a_strip_or_is_refused(given: list[Any]) -> None:
     try:
-        ink = draw(parse(json.loads(json.dumps(given))))
+        ink = strip_of_strokes(parse(json.loads(json.dumps(given))))
     except DataError:
         return
     assert ink.strip.shape[0] == 40
@@ -75,10 +75,10 @@ def reader() -> LoadedModel:
 @pytest.mark.parametrize("height", [60.0, 200.0])
 @pytest.mark.parametrize("digits", ["0123", "345", "678", "92", "7", "1011", "2468"])
 def test_written_digits_are_read(reader: LoadedModel, digits: str, height: float) -> None:
-    ink = draw(strokes(*written(digits, 30, 10, height)))
-    readings = reader.read(ink.strip[None])
-    assert readings.digits is not None
-    assert "".join(map(str, readings.digits[0])) == digits
+    ink = strip_of_strokes(strokes(*written(digits, 30, 10, height)))
+    predictions = reader.predict(ink.strip[None], "any")
+    assert predictions.digits is not None
+    assert "".join(map(str, predictions.digits[0])) == digits
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +86,18 @@ def client(reader: LoadedModel) -> TestClient:
     return TestClient(make_app([reader], ["testserver"]), raise_server_exceptions=True)
 
 
+def test_three_models_of_one_name_can_all_be_chosen(reader: LoadedModel) -> None:
+    client = TestClient(make_app([reader, reader, reader], ["testserver"]))
+    assert client.get("/models").json() == ["reader", "reader (2)", "reader (3)"]
+    answer = client.post("/predict", json={**READ, "model": "reader (3)"}).json()
+    assert answer["digits"] == [1]
+
+
 READ = {"model": "reader", "digits": None, "strokes": [[[0, 0], [0, 100]]]}
 
 
 def test_the_server_reads_strokes_and_its_own_strips(client: TestClient) -> None:
-    answer = client.post("/read", json=READ).json()
+    answer = client.post("/predict", json=READ).json()
     assert (answer["sum"], answer["digits"]) == (1, [1])
     assert np.shape(answer["probabilities"]) == (7, 10)
     assert client.get("/models").json() == ["reader"]
@@ -98,7 +105,7 @@ def test_the_server_reads_strokes_and_its_own_strips(client: TestClient) -> None
     for _ in range(10):
         given = client.get("/strip").json()
         asked = {"model": "reader", "digits": 4, "pixels": given["strip"]}
-        answer = client.post("/read", json=asked).json()
+        answer = client.post("/predict", json=asked).json()
         right += answer["sum"] == given["sum"] == sum(given["digits"])
     assert right >= 8
     page = client.get("/")
@@ -129,14 +136,14 @@ def test_the_server_reads_strokes_and_its_own_strips(client: TestClient) -> None
         (422, "pixels are those", {"json": {**READ, "pixels": {"width": 168, "data": "AAAA"}}}),
         (422, "pixels are those", {"json": {**READ, "pixels": {"width": 10**9, "data": ""}}}),
         (422, "pixels are those", {"json": {**READ, "pixels": {"width": 28, "data": [1]}}}),
-        (422, "in 7 columns", {"json": {**READ, "digits": 24}}),
+        (422, "which have 7 columns", {"json": {**READ, "digits": 24}}),
     ],
 )
 def test_bad_requests_are_answered_with_a_reason(
     client: TestClient, status: int, words: str, request_: dict[str, Any]
 ) -> None:
     headers = {"content-type": "application/json", **request_.pop("headers", {})}
-    response = client.post("/read", headers=headers, **request_)
+    response = client.post("/predict", headers=headers, **request_)
     assert response.status_code == status
     assert words in response.json()["error"]
 
@@ -144,7 +151,7 @@ def test_bad_requests_are_answered_with_a_reason(
 def test_other_names_for_this_machine_are_not_answered(client: TestClient) -> None:
     assert client.get("/", headers={"host": "evil.example"}).status_code == 400
     assert client.get("/nothing").status_code == 404
-    assert client.get("/read").status_code == 405
+    assert client.get("/predict").status_code == 405
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:
@@ -193,6 +200,7 @@ def tab(address: str) -> Iterator[Any]:
         browser.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("digits", ["7", "42", "358", "1906"])
 def test_what_is_written_in_a_browser_is_added_up(tab: Any, digits: str) -> None:
     tab.keyboard.press("Escape")
@@ -206,9 +214,10 @@ def test_what_is_written_in_a_browser_is_added_up(tab: Any, digits: str) -> None
         tab.mouse.up()
     said = f"{' + '.join(digits)} = {sum(map(int, digits))}"
     expect(tab.locator("#answer")).to_have_text(said)
-    expect(tab.locator("#more")).to_have_text(re.compile(r"^[\d.]+% sure, [\d.]+ ms$"))
+    expect(tab.locator("#more")).to_have_text(re.compile(r"^[\d.]+% confidence, [\d.]+ ms$"))
 
 
+@pytest.mark.slow
 def test_a_strip_is_shown_with_its_true_sum_and_the_keyboard_suffices(tab: Any) -> None:
     tab.locator("#random").focus()
     tab.keyboard.press("Enter")
@@ -218,6 +227,7 @@ def test_a_strip_is_shown_with_its_true_sum_and_the_keyboard_suffices(tab: Any) 
     tab.keyboard.press("Escape")
 
 
+@pytest.mark.slow
 def test_the_page_fits_a_phone_in_the_dark(tab: Any) -> None:
     tab.set_viewport_size({"width": 390, "height": 800})
     tab.emulate_media(color_scheme="dark")

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import fit
 
-from digitsum import checkpoint as checkpoints
-from digitsum import training
-from digitsum.datasets.arrays import StripSet
+from digitsum.checkpoint import load_checkpoint
+from digitsum.datasets.strips import StripSet
 from digitsum.errors import CheckpointError, UsageError
-from digitsum.outputs import sole_run, uninterrupted, whole_file
+from digitsum.files import run_lock, uninterrupted, whole_file
 from digitsum.recipe import Recipe
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -47,7 +47,8 @@ def victim(faults: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return faults.Victim("cnn", 30, tmp_path_factory.mktemp("victim"))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.4, 0.8])
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.0, 0.6])
 def test_a_killed_run_goes_on_to_the_same_weights(victim: Any, share: float) -> None:
     run = victim.stopped("killed", signal.SIGKILL, share)
     assert run.code == -signal.SIGKILL
@@ -55,17 +56,19 @@ def test_a_killed_run_goes_on_to_the_same_weights(victim: Any, share: float) -> 
     assert victim.survived("killed", run) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
 )
-def test_a_stopped_run_says_how_to_go_on(victim: Any, number: int, code: int) -> None:
+def test_a_stopped_run_says_how_to_resume(victim: Any, number: int, code: int) -> None:
     run = victim.stopped("stopped", number, 0.3)
     assert run.code == code, run.stderr
-    how = "stopped; go on with: digitsum train --resume model.last.pt"
+    how = "stopped; resume with: digitsum train --resume model.last.pt"
     assert run.stderr.splitlines()[-1] == how
     assert victim.survived("stopped", run) == []
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once_and_tears_nothing(victim: Any) -> None:
     process = victim.start("twice")
     heard = ""
@@ -79,11 +82,12 @@ def test_a_second_ctrl_c_ends_at_once_and_tears_nothing(victim: Any) -> None:
     assert process.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in heard + rest
     for name in ("model.pt", "model.last.pt"):
-        checkpoints.load(victim.folder / "twice" / name)
+        load_checkpoint(victim.folder / "twice" / name)
     assert victim.run("twice", "--resume", "model.last.pt").code == 0
     assert not [path.name for path in (victim.folder / "twice").iterdir() if path.name[0] == "."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", [4, 800, 3400])
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(
     faults: ModuleType, victim: Any, kilobytes: int
@@ -94,6 +98,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
         pytest.skip(f"no small file system can be mounted here: {error}")
 
 
+@pytest.mark.slow
 def test_a_read_only_file_system_is_one_line(faults: ModuleType, victim: Any) -> None:
     try:
         assert faults.refuse_read_only(victim) == []
@@ -103,19 +108,19 @@ def test_a_read_only_file_system_is_one_line(faults: ModuleType, victim: Any) ->
 
 def test_a_second_run_of_one_name_is_refused(strips: StripSet) -> None:
     recipe = Recipe.from_dict({"arch": "cnn", "epochs": 1, "device": "cpu"})
-    with sole_run(Path("cnn.pt")):
+    with run_lock(Path("cnn.pt")):
         with pytest.raises(UsageError, match=r"another run is writing cnn\.pt: give another --out"):
-            training.train(recipe, strips, Path("cnn.pt"))
-        training.train(recipe, strips, Path("other.pt"))
+            fit(recipe, strips, Path("cnn.pt"))
+        fit(recipe, strips, Path("other.pt"))
     assert not Path("cnn.pt").exists()
-    training.train(recipe, strips, Path("cnn.pt"))
+    fit(recipe, strips, Path("cnn.pt"))
     assert sorted(p.name for p in Path().iterdir()) == [
         "cnn.last.pt", "cnn.pt", "other.last.pt", "other.pt",
     ]  # fmt: skip
 
 
 def _hold(path: Path, ready: Any) -> None:
-    with sole_run(path):
+    with run_lock(path):
         ready.set()
         signal.pause()
 
@@ -126,13 +131,13 @@ def test_the_lock_of_a_killed_run_is_no_hindrance() -> None:
     process = context.Process(target=_hold, args=(Path("cnn.pt").resolve(), ready))
     process.start()
     assert ready.wait(60)
-    with pytest.raises(UsageError, match="another run"), sole_run(Path("cnn.pt")):
+    with pytest.raises(UsageError, match="another run"), run_lock(Path("cnn.pt")):
         pass
     process.kill()
     process.join()
     for name in (".cnn.pt.77.tmp", ".cnn.last.pt.77.tmp", ".other.pt.77.tmp"):
         Path(name).touch()
-    with sole_run(Path("cnn.pt")):
+    with run_lock(Path("cnn.pt")):
         assert sorted(p.name for p in Path().iterdir()) == [".cnn.pt.lock", ".other.pt.77.tmp"]
 
 
@@ -210,7 +215,7 @@ def test_a_forged_header_allocates_nothing(claim: Claim) -> None:
 
     rewritten(path, forge)
     with pytest.raises(CheckpointError, match=r"forged\.pt (cannot be read|claims to hold)"):
-        checkpoints.load(path)
+        load_checkpoint(path)
 
 
 def test_a_compressed_file_is_not_unpacked() -> None:
@@ -218,14 +223,14 @@ def test_a_compressed_file_is_not_unpacked() -> None:
     torch.save({"format": 1, "x": torch.zeros(10**6)}, path)
     rewritten(path, lambda entries: None, zipfile.ZIP_DEFLATED)
     with pytest.raises(CheckpointError, match=r"claims to hold 4,0\d\d,\d\d\d bytes in a file of"):
-        checkpoints.load(path)
+        load_checkpoint(path)
 
 
 @pytest.mark.parametrize("held", [bytearray(9), {1, 2}, 1j, torch.float32])
 def test_what_is_neither_tensor_nor_plain_is_refused(held: object) -> None:
     torch.save({"format": 1, "x": [held]}, Path("odd.pt"))
     with pytest.raises(CheckpointError, match="more than tensors and plain values"):
-        checkpoints.load(Path("odd.pt"))
+        load_checkpoint(Path("odd.pt"))
 
 
 class Call:
@@ -256,7 +261,7 @@ def test_pickles_of_every_kind_are_never_run(name: str) -> None:
     Path("plain.pkl").write_bytes(pickle.dumps(PAYLOADS[name], protocol=2))
     for path in (Path("evil.pt"), Path("plain.pkl")):
         with pytest.raises(CheckpointError):
-            checkpoints.load(path)
+            load_checkpoint(path)
     there = {path.name for path in Path().iterdir()}
     assert there == {"evil.pt", "plain.pkl"}
     pickle.loads(Path("plain.pkl").read_bytes())  # and would have left a mark
@@ -269,9 +274,10 @@ def test_what_holds_itself_many_times_over_is_read_once() -> None:
         laughs = [laughs, laughs]
     torch.save({"format": 1, "x": laughs}, Path("laughs.pt"))
     with pytest.raises(CheckpointError, match="'arch' is missing"):
-        checkpoints.load(Path("laughs.pt"))
+        load_checkpoint(Path("laughs.pt"))
 
 
+@pytest.mark.slow
 def test_damaged_checkpoints_are_read_or_refused(faults: ModuleType) -> None:
     pickles = faults.Pickles()
     outcomes = faults.fuzz([pickles.pickle], 400, 3, pickles.read, head=len(pickles.pickle))
@@ -281,6 +287,7 @@ def test_damaged_checkpoints_are_read_or_refused(faults: ModuleType) -> None:
     assert outcomes["refused"] > 100
 
 
+@pytest.mark.slow
 def test_damaged_arrays_are_read_or_refused(faults: ModuleType) -> None:
     outcomes = faults.fuzz(faults.sound_arrays(), 3000, 5, faults.open_arrays, head=128)
     assert outcomes["refused"] > 1000

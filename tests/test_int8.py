@@ -7,23 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import fit
 
-from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.digits import load_digits
+from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import UsageError
 from digitsum.inference import load_model
 from digitsum.models.int8 import is_supported
 from digitsum.recipe import Recipe
-from digitsum.training import train
 
 pytestmark = pytest.mark.skipif(not is_supported(), reason="this PyTorch has no oneDNN")
 
 
+@pytest.mark.slow
 def test_it_reads_what_float32_reads() -> None:
     made = compose(load_digits("builtin"), 500, seed=7)
     exact, whole = (load_model("reader", "cpu", precision) for precision in ("fp32", "int8"))
-    a, b = (model.read(made.images, 4) for model in (exact, whole))
+    a, b = (model.predict(made.images, 4) for model in (exact, whole))
     assert np.mean(a.sum == b.sum) > 0.98
     assert abs(np.mean(a.sum == made.sums) - np.mean(b.sum == made.sums)) <= 0.01
     assert a.confidence is not None
@@ -32,6 +33,7 @@ def test_it_reads_what_float32_reads() -> None:
     assert exact.parameters == whole.parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [28, 41, 333])
 def test_columns_are_probabilities_at_any_width(width: int) -> None:
     model = load_model("reader", "cpu", "int8").module
@@ -43,8 +45,10 @@ def test_columns_are_probabilities_at_any_width(width: int) -> None:
 
 def test_a_model_that_has_no_such_path_is_named(strips: StripSet) -> None:
     recipe = Recipe.from_dict({"arch": "cnn", "epochs": 1, "device": "cpu"})
-    train(recipe, strips, Path("cnn.pt"))
-    with pytest.raises(UsageError, match=r"cnn\.pt: --precision int8: .* only reader"):
+    fit(recipe, strips, Path("cnn.pt"))
+    with pytest.raises(
+        UsageError, match=r"cnn\.pt: --precision int8 is not offered by this architecture"
+    ):
         load_model("cnn.pt", "cpu", "int8")
 
 

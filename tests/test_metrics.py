@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digitsum.errors import DataError
-from digitsum.metrics import score
-from digitsum.readings import Readings
+from digitsum.evaluation.metrics import score
+from digitsum.predictions import Predictions
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_lengths_that_cannot_be_scored_are_named(lengths: tuple[int, int, int]) 
         score(*(np.zeros(length) for length in lengths))
 
 
-def readings(digits: list[list[int]]) -> Readings:
+def predictions(digits: list[list[int]]) -> Predictions:
     value = np.array([sum(row) for row in digits], np.float32)
-    return Readings(value, value.astype(np.int64), digits=np.array(digits, np.int8))
+    return Predictions(value, value.astype(np.int64), digits=np.array(digits, np.int8))
 
 
 def test_readings_are_joined_in_order_and_digits_padded() -> None:
-    joined = Readings.concatenate([readings([[1, 2], [3, 3]]), readings([[4, 5, 6]])])
+    joined = Predictions.concatenate([predictions([[1, 2], [3, 3]]), predictions([[4, 5, 6]])])
     assert (len(joined), joined.sum.tolist(), joined.value.tolist()) == (3, [3, 6, 15], [3, 6, 15])
     assert joined.digits is not None
     assert joined.digits.dtype == np.int8

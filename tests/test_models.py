@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import build
 from torch import nn
 from torchvision.models import resnet18, resnet50
 
-from digitsum.compute import Compute
+from digitsum.device import DeviceConfig
 from digitsum.errors import CheckpointError, DataError, RecipeError, UsageError, WeightsError
-from digitsum.models import create, restore
+from digitsum.models import architecture, restore
 from digitsum.models.cnn import Attention
 from digitsum.models.folding import fold_batch_norm
 
@@ -55,7 +56,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(("arch", "count"), [("cnn", 159_298), ("resnet", 23_503_809)])
 def test_all_parameters_of_the_technical_report_train(arch: str, count: int) -> None:
-    model = create(arch, 168, FRESH[arch])
+    model = build(arch, 168, FRESH[arch])
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
     assert all(p.requires_grad for p in model.parameters())
 
@@ -75,7 +76,7 @@ def test_the_cnn_is_the_technical_reports() -> None:
     backbone += [*convolution(64, 128), attention, nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     head = [nn.Linear(128, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 128), nn.ReLU()]
     wanted = nn.Sequential(*backbone, *head, nn.Dropout(0.5), nn.Linear(128, 1))
-    cnn = create("cnn", 168, {})
+    cnn = build("cnn", 168, {})
     leaves, layers = ([m for m in net.modules() if not list(m.children())] for net in (cnn, wanted))
     for relu in (2, 6):  # ours pools before it: the same function
         layers[relu : relu + 2] = layers[relu + 1], layers[relu]
@@ -105,8 +106,8 @@ def test_attention_multiplies_by_a_sigmoid() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("arch", "width"), [("cnn", 168), ("resnet", 84)])
 def test_values_are_float32_one_a_strip(arch: str, width: int, precision: str) -> None:
-    compute = Compute.resolve("cpu", precision)
-    model, strips = compute.place(create(arch, width, FRESH[arch])), torch.rand(9, 1, 40, width)
+    compute = DeviceConfig.resolve("cpu", precision)
+    model, strips = compute.place(build(arch, width, FRESH[arch])), torch.rand(9, 1, 40, width)
     with torch.no_grad(), compute.autocast():
         values = model(strips)
         first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))(strips)
@@ -117,14 +118,14 @@ def test_values_are_float32_one_a_strip(arch: str, width: int, precision: str) -
 
 @pytest.mark.parametrize("arch", ["cnn", "resnet"])
 def test_another_width_is_refused_with_both(arch: str) -> None:
-    with pytest.raises(DataError, match=r"84 columns.* 168 "):
-        create(arch, 168, FRESH[arch])(torch.zeros(1, 1, 40, 84))
+    with pytest.raises(DataError, match=r"84 pixels.* 168 "):
+        build(arch, 168, FRESH[arch])(torch.zeros(1, 1, 40, 84))
 
 
 @pytest.mark.parametrize(("arch", "width"), [("cnn", 60), ("resnet", 60), ("reader", 60)])
 def test_folded_batch_norm_changes_nothing(arch: str, width: int) -> None:
     torch.manual_seed(0)
-    model = create(arch, width, FRESH.get(arch, {}))
+    model = build(arch, width, FRESH.get(arch, {}))
     strips = torch.rand(4, 1, 40, width)
     with torch.no_grad():
         for module in model.modules():  # as training may leave them
@@ -140,15 +141,15 @@ def test_folded_batch_norm_changes_nothing(arch: str, width: int) -> None:
 
 
 def test_a_sum_is_the_value_rounded_half_to_even() -> None:
-    readings = create("cnn", 84, {}).read(torch.tensor([0.5, 1.5, 2.5, -0.5, 17.49]), 4)
-    assert readings.sum.tolist() == [0, 2, 2, 0, 17]
-    assert (readings.sum.dtype, readings.value.dtype) == (np.int64, np.float32)
-    assert readings.confidence is readings.digits is readings.columns is None
+    predictions = build("cnn", 84, {}).predict(torch.tensor([0.5, 1.5, 2.5, -0.5, 17.49]), 4)
+    assert predictions.sum.tolist() == [0, 2, 2, 0, 17]
+    assert (predictions.sum.dtype, predictions.value.dtype) == (np.int64, np.float32)
+    assert predictions.confidence is predictions.digits is predictions.positions is None
 
 
 def test_an_unknown_architecture_lists_those_there_are() -> None:
     with pytest.raises(UsageError, match="'vgg': choose from cnn, resnet, reader"):
-        create("vgg", 84, {})
+        build("vgg", 84, {})
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_an_unknown_architecture_lists_those_there_are() -> None:
 )
 def test_a_bad_option_is_named(arch: str, key: str, value: Any) -> None:
     with pytest.raises(RecipeError, match=key):
-        create(arch, 84, FRESH[arch] | {key: value})
+        build(arch, 84, FRESH[arch] | {key: value})
 
 
 @pytest.mark.parametrize("arch", ["cnn", "resnet"])
@@ -176,12 +177,11 @@ def test_a_restored_model_reads_as_the_one_it_came_from(
         pytest.fail("restoring asks for weights from elsewhere")
 
     monkeypatch.setattr("digitsum.models.resnet.imagenet_weights", fetch)
-    model, strips = create(arch, 84, FRESH[arch]), torch.rand(4, 1, 40, 84)
-    options = {"weights": "imagenet"} if arch == "resnet" else {}
+    model, strips = build(arch, 84, FRESH[arch]), torch.rand(4, 1, 40, 84)
     with torch.no_grad():
         model(strips)  # moves the batch norms
         expected = model.eval()(strips)
-        restored = restore(arch, 84, options, model.state_dict())
+        restored = restore(architecture(arch), 84, {}, model.state_dict())
         model.head.apply(lambda layer: [p.zero_() for p in layer.parameters()])
         assert not restored.training
         assert torch.equal(restored(strips), expected)  # its weights are its own
@@ -198,15 +198,15 @@ def test_a_restored_model_reads_as_the_one_it_came_from(
     ],
 )
 def test_weights_that_do_not_fit_are_named(change: dict[str, Any], words: str) -> None:
-    weights = create("cnn", 84, {}).state_dict() | change
+    weights = build("cnn", 84, {}).state_dict() | change
     weights = {name: tensor for name, tensor in weights.items() if tensor is not None}
     with pytest.raises(CheckpointError, match=words):
-        restore("cnn", 84, {}, weights)
+        restore(architecture("cnn"), 84, {}, weights)
 
 
 def test_every_weight_of_a_resnet_is_in_its_place(original: nn.Module, file: Path) -> None:
     want = {k: t for k, t in original.state_dict().items() if not k.startswith("fc.")}
-    got = create("resnet", 84, {"weights": str(file)}).backbone.state_dict()
+    got = build("resnet", 84, {"weights": str(file)}).backbone.state_dict()
     rgb, grey = want.pop("conv1.weight"), got.pop("conv1.weight")
     torch.testing.assert_close(grey, rgb[:, 0:1] + rgb[:, 1:2] + rgb[:, 2:3])
     assert got.keys() == want.keys()
@@ -214,7 +214,7 @@ def test_every_weight_of_a_resnet_is_in_its_place(original: nn.Module, file: Pat
 
 
 def test_a_grey_strip_has_the_features_of_its_rgb_copy(original: nn.Module, file: Path) -> None:
-    model = create("resnet", 84, {"weights": str(file)}).eval()
+    model = build("resnet", 84, {"weights": str(file)}).eval()
     body = nn.Sequential(*list(original.children())[:-1], nn.Flatten())
     grey = torch.rand(2, 1, 40, 84)
     with torch.no_grad():
@@ -224,7 +224,7 @@ def test_a_grey_strip_has_the_features_of_its_rgb_copy(original: nn.Module, file
 
 def test_a_fresh_first_convolution_leaves_the_rest(original: nn.Module, file: Path) -> None:
     options, want = {"weights": str(file), "first_conv": "fresh"}, original.state_dict()
-    first, second = (create("resnet", 84, options).backbone.state_dict() for _ in range(2))
+    first, second = (build("resnet", 84, options).backbone.state_dict() for _ in range(2))
     assert first["conv1.weight"].shape == (64, 1, 7, 7)
     assert not torch.equal(first.pop("conv1.weight"), second["conv1.weight"])  # both drawn anew
     assert all(torch.equal(first[name], want[name]) for name in first)
@@ -253,19 +253,19 @@ def holding(content: Any) -> Any:
 def test_a_file_without_the_weights_is_refused_by_name(make: Any, words: str) -> None:
     make(Path("given.pth"))
     with pytest.raises(WeightsError, match=rf"given\.pth .*({words})"):
-        create("resnet", 84, {"weights": "given.pth"})
+        build("resnet", 84, {"weights": "given.pth"})
     assert not Path("executed").exists()
 
 
 def test_imagenet_weights_that_cannot_be_fetched_say_where_to_put_them(cached: Path) -> None:
     with pytest.raises(WeightsError, match="no network") as caught:
-        create("resnet", 84, {"weights": "imagenet"})
+        build("resnet", 84, {"weights": "imagenet"})
     assert f"put {NAME} into {cached.parent}, or " in str(caught.value)
 
 
 def test_cached_imagenet_weights_are_used(cached: Path, file: Path, original: nn.Module) -> None:
     cached.symlink_to(file)  # another hash than its name says: torch.hub checks downloads alone
-    got = create("resnet", 84, {"weights": "imagenet"}).backbone.layer4[2].conv3.weight
+    got = build("resnet", 84, {"weights": "imagenet"}).backbone.layer4[2].conv3.weight
     assert torch.equal(got, original.get_parameter("layer4.2.conv3.weight"))
 
 
@@ -276,26 +276,26 @@ def test_a_download_is_checked_by_its_hash(cached: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("digitsum.models.resnet.unreachable", lambda url: None)
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     with pytest.raises(WeightsError, match=f"expected '0676ba61'.*{NAME}"):
-        create("resnet", 84, {"weights": "imagenet"})
+        build("resnet", 84, {"weights": "imagenet"})
 
 
 @pytest.mark.parametrize("text", ["", "<html>404</html>", "hello world"])
 def test_damaged_imagenet_weights_say_where_they_lie(text: str, cached: Path) -> None:
     cached.write_text(text)
     with pytest.raises(WeightsError, match=f"cannot be used .* {NAME} into {cached.parent}"):
-        create("resnet", 84, {"weights": "imagenet"})
+        build("resnet", 84, {"weights": "imagenet"})
 
 
 def test_code_in_cached_imagenet_weights_is_never_executed(cached: Path) -> None:
     torch.save({"conv1.weight": Attack()}, cached)
     with pytest.raises(WeightsError):
-        create("resnet", 84, {"weights": "imagenet"})
+        build("resnet", 84, {"weights": "imagenet"})
     assert not Path("executed").exists()
 
 
 def test_pixels_are_divided_by_255_exactly() -> None:
     pixels = np.arange(256, dtype=np.uint8).reshape(2, 8, 16)
-    strips = Compute.resolve("cpu", "fp32").strips(torch.from_numpy(pixels)).numpy()
+    strips = DeviceConfig.resolve("cpu", "fp32").normalize(torch.from_numpy(pixels)).numpy()
     assert strips.dtype == np.float32
     assert np.array_equal(strips, pixels[:, None].astype(np.float32) / np.float32(255))
 
@@ -310,19 +310,19 @@ def test_pixels_are_divided_by_255_exactly() -> None:
 )
 def test_an_unknown_device_lists_those_there_are(device: str) -> None:
     with pytest.raises(UsageError, match="choose from auto, cpu, cuda, cuda:N, mps"):
-        Compute.resolve(device)
+        DeviceConfig.resolve(device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
 def test_cuda_is_refused_where_there_is_none(device: str) -> None:
     with pytest.raises(UsageError, match=f"--device {device}: this machine has 0 CUDA devices"):
-        Compute.resolve(device)
+        DeviceConfig.resolve(device)
 
 
 def test_an_unknown_precision_lists_those_there_are() -> None:
     with pytest.raises(UsageError, match="--precision fp16: choose from auto, fp32, bf16"):
-        Compute.resolve("cpu", "fp16")
+        DeviceConfig.resolve("cpu", "fp16")
 
 
 @pytest.mark.skipif(
@@ -342,4 +342,4 @@ def test_auto_takes_bf16_where_it_is_faster(
     processor: dict[str, object], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
-    assert Compute.resolve("cpu").precision == precision
+    assert DeviceConfig.resolve("cpu").precision == precision

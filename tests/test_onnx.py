@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import fit
 from typer.testing import CliRunner
 
 from digitsum.cli import app
@@ -18,10 +17,10 @@ from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import compose
 from digitsum.inference import load_model
 from digitsum.recipe import Recipe
-from digitsum.training import train
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+pytestmark = pytest.mark.slow  # an export takes long
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 
@@ -31,20 +30,14 @@ def run(path: Path, strips: np.ndarray) -> dict[str, Any]:
     return dict(zip(names, session.run(None, {"strips": strips}), strict=True))
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("onnx") / "reader.onnx"
-    result = CliRunner().invoke(app, ["export", "reader", str(path)])
-    assert result.exit_code == 0, result.output
-    assert "strips uint8 (N, 40, 168)" in result.stderr
-    return path
-
-
-def test_a_reader_reads_as_in_torch(exported: Path) -> None:
-    onnx.checker.check_model(str(exported))
+def test_a_reader_reads_as_in_torch(exported_reader: Path) -> None:
+    onnx.checker.check_model(str(exported_reader))
     strips = compose(load_digits("builtin"), 1000, seed=8).images
     strips[0] = 0  # a black one holds no four digits, and is read all the same
-    got, expected = run(exported, strips), load_model("reader", "cpu", "fp32").read(strips, 4)
+    got, expected = (
+        run(exported_reader, strips),
+        load_model("reader", "cpu", "fp32").predict(strips, 4),
+    )
     assert np.array_equal(got["sum"], expected.sum)
     np.testing.assert_allclose(got["value"], expected.value, atol=1e-3)
     np.testing.assert_allclose(got["confidence"], expected.confidence, atol=1e-3)
@@ -55,16 +48,16 @@ def test_a_reader_reads_as_in_torch(exported: Path) -> None:
     assert expected.digits is not None
     same = [np.array_equal(a, b[b >= 0]) for a, b in zip(held, expected.digits, strict=True)]
     assert np.mean(same) > 0.998  # the black one's digits are anybody's guess
-    assert len(run(exported, strips[:1])["sum"]) == 1  # any number of strips
+    assert len(run(exported_reader, strips[:1])["sum"]) == 1  # any number of strips
 
 
 def test_a_regressor_reads_as_in_torch(strips: Any) -> None:
-    train(Recipe.from_dict({"arch": "cnn", "epochs": 1, "device": "cpu"}), strips, Path("cnn.pt"))
+    fit(Recipe.from_dict({"arch": "cnn", "epochs": 1, "device": "cpu"}), strips, Path("cnn.pt"))
     result = CliRunner().invoke(app, ["export", "cnn.pt", "cnn.onnx"])
     assert result.exit_code == 0, result.output
     onnx.checker.check_model("cnn.onnx")
     got = run(Path("cnn.onnx"), strips.images())
-    expected = load_model("cnn.pt", "cpu", "fp32").read(strips.images())
+    expected = load_model("cnn.pt", "cpu", "fp32").predict(strips.images())
     assert set(got) == {"value", "sum"}
     np.testing.assert_allclose(got["value"], expected.value, atol=1e-3)
     assert np.array_equal(got["sum"], expected.sum)
@@ -72,32 +65,16 @@ def test_a_regressor_reads_as_in_torch(strips: Any) -> None:
     assert "cnn.onnx exists" in again.stderr
 
 
-def test_the_example_needs_no_torch(exported: Path) -> None:
+def test_the_example_needs_no_torch(exported_reader: Path) -> None:
     example = Path(__file__).parents[1] / "examples" / "without_torch.py"
     made = compose(load_digits("builtin"), 3, seed=8)
     np.save("images.npy", made.images)
     code = (
-        f"import runpy, sys; sys.argv[1:] = [{str(exported)!r}, 'images.npy']\n"
+        f"import runpy, sys; sys.argv[1:] = [{str(exported_reader)!r}, 'images.npy']\n"
         f"runpy.run_path({str(example)!r}); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *lines, torch_loaded = done.stdout.splitlines()
     assert torch_loaded == "False"
-    expected = load_model("reader", "cpu", "fp32").read(made.images, 4).sum
+    expected = load_model("reader", "cpu", "fp32").predict(made.images, 4).sum
     assert [line.split()[1] for line in lines] == [str(s) for s in expected]
-
-
-def test_the_lines_of_the_readme_need_no_torch(exported: Path) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (lines,) = (b for b in re.findall(r"```python\n(.*?)```", readme, re.S) if "onnxruntime" in b)
-    made = compose(load_digits("builtin"), 3, seed=8)
-    np.save("images.npy", made.images)
-    shutil.copy(exported, "reader.onnx")
-    code = f"{lines}\nimport sys; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    *said, torch_loaded = done.stdout.splitlines()
-    assert torch_loaded == "False"
-    read = load_model("reader", "cpu", "fp32").read(made.images, 4)
-    assert read.digits is not None
-    for line, total, digits in zip(said, read.sum, read.digits, strict=True):
-        assert line.split("%")[0].split()[:-1] == [str(total), "=", *map(str, digits)]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from digitsum.optimizers import MuonOfKernels, make_average, make_optimizer, make_schedule
 from digitsum.recipe import Recipe
+from digitsum.training.optimizers import KernelMuon, make_average, make_optimizers, make_schedule
 
 
 def recipe(**keys: object) -> Recipe:
@@ -24,11 +24,12 @@ def test_a_step_of_muon_is_equally_long_in_all_directions(
     memory_format: torch.memory_format,
 ) -> None:
     model = net().to(memory_format=memory_format)  # type: ignore[call-overload]
-    optimizer = make_optimizer(recipe(optimizer="muon", lr=0.01, weight_decay=0.0), model)
+    optimizers = make_optimizers(recipe(optimizer="muon", lr=0.01, weight_decay=0.0), model)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     model(torch.rand(4, 1, 5, 5)).square().sum().backward()
     gradient = model[1].weight.grad.flatten(1)
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     moved = {name: before[name] - p.detach() for name, p in model.named_parameters()}
     step = moved["1.weight"].flatten(1)
     size = 0.01 * 0.2 * 72**0.5  # 72 = 8 channels of 3 x 3, the longer side
@@ -43,18 +44,35 @@ def test_a_step_of_muon_is_equally_long_in_all_directions(
 def test_muon_follows_the_schedule_and_decays_weights() -> None:
     model = net()
     keys = recipe(optimizer="muon", lr=0.5, weight_decay=0.1, schedule="one_cycle")
-    optimizer = make_optimizer(keys, model)
-    make_schedule(keys, optimizer, steps=10)
-    assert isinstance(optimizer, MuonOfKernels)
-    rate = optimizer.param_groups[0]["lr"]
-    assert rate == pytest.approx(0.5 / 25)
+    adam, muon = make_optimizers(keys, model)
+    schedules = [make_schedule(keys, optimizer, steps=10) for optimizer in (adam, muon)]
+    assert isinstance(muon, KernelMuon)
+    rate = muon.param_groups[0]["lr"]
+    assert rate == adam.param_groups[0]["lr"] == pytest.approx(0.5 / 25)
     before = model[1].weight.detach().clone()
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
-    optimizer.step()
+    adam.step()
+    muon.step()
     torch.testing.assert_close(model[1].weight.detach(), before * (1 - 0.1 * rate))
-    optimizer.zero_grad()
-    assert all(p.grad is None for p in model.parameters())
+    for schedule in schedules:
+        schedule.step()
+    assert muon.param_groups[0]["lr"] == adam.param_groups[0]["lr"] > rate
+    muon.zero_grad()
+    assert model[1].weight.grad is None
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
+def test_the_optimizers_show_every_weight_once(name: str) -> None:
+    model = net()
+    optimizers = make_optimizers(recipe(optimizer=name), model)
+    held = [p for each in optimizers for group in each.param_groups for p in group["params"]]
+    assert sorted(map(id, held)) == sorted(map(id, model.parameters()))
+
+
+def test_muon_without_kernels_is_adamw() -> None:
+    (only,) = make_optimizers(recipe(optimizer="muon"), nn.Linear(3, 2))
+    assert isinstance(only, torch.optim.AdamW)
 
 
 def test_an_average_follows_the_weights_and_forgets_the_first_ones() -> None:

@@ -25,6 +25,7 @@ def python(*args: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -50,6 +51,7 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     assert python("-c", code).stderr == "[]\n"
 
 
+@pytest.mark.slow
 def test_predict_loads_torch_and_little_else() -> None:
     np.save("strip.npy", np.zeros((1, 40, 168), np.uint8))
     code = (
@@ -82,10 +84,11 @@ def test_errors_are_drawn_as_they_are() -> None:
     assert sorted(drawn) == sorted(n for n in vars(errors) if n.endswith("Error"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
 )
-def test_a_stopped_training_says_how_to_go_on(folder: Path, number: int, code: int) -> None:
+def test_a_stopped_training_says_how_to_resume(folder: Path, number: int, code: int) -> None:
     command = ["train", "--arch", "cnn", "--epochs", "1000", "--device", "cpu"]
     process = subprocess.Popen(
         [sys.executable, "-m", "digitsum", *command, "--data", str(folder)],
@@ -98,11 +101,12 @@ def test_a_stopped_training_says_how_to_go_on(folder: Path, number: int, code: i
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == code, stderr
     assert stdout == ""
-    assert stderr.splitlines()[-1] == "stopped; go on with: digitsum train --resume cnn.last.pt"
+    assert stderr.splitlines()[-1] == "stopped; resume with: digitsum train --resume cnn.last.pt"
     assert "Traceback" not in stderr
     assert sorted(path.name for path in Path().glob("*.*pt*")) == ["cnn.last.pt", "cnn.pt"]
 
 
+@pytest.mark.slow
 def test_wrong_usage_exits_2_and_a_failure_1() -> None:
     assert python("-m", "digitsum", "train", "--epochs", "many").returncode == 2
     failed = python("-m", "digitsum", "eval", "gone.pt")
@@ -110,6 +114,7 @@ def test_wrong_usage_exits_2_and_a_failure_1() -> None:
     assert failed.stderr == "error: gone.pt does not exist: give the path of a checkpoint\n"
 
 
+@pytest.mark.slow
 def test_a_wheel_is_small_whole_and_runs_on_its_own(tmp_path: Path) -> None:
     pytest.importorskip("build", reason="build is not installed")
     pytest.importorskip("hatchling", reason="hatchling is not installed")
@@ -119,7 +124,8 @@ def test_a_wheel_is_small_whole_and_runs_on_its_own(tmp_path: Path) -> None:
     assert wheel.stat().st_size < 5_000_000
     names = set(zipfile.ZipFile(wheel).namelist())
     for needed in ("weights/reader.pt", "weights/README.md", "recipes/cnn.yaml", "py.typed",
-                   "report/page.html", "web/page.html", "web/page.js", "web/page.css"):  # fmt: skip
+                   "report/page.html", "draw/page.html", "draw/page.js",
+                   "draw/page.css"):  # fmt: skip
         assert f"digitsum/{needed}" in names
     python("-m", "zipfile", "-e", str(wheel), str(tmp_path / "site"))
     np.save("strip.npy", np.zeros((1, 40, 168), np.uint8))
@@ -129,4 +135,4 @@ def test_a_wheel_is_small_whole_and_runs_on_its_own(tmp_path: Path) -> None:
     )
     done = python("-c", code)
     assert str(tmp_path / "site") in done.stderr
-    assert done.stdout.startswith("index,sum,value")
+    assert done.stdout.startswith("file,index,sum,value")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,8 @@ import pytest
 import yaml
 
 from digitsum.errors import RecipeError
-from digitsum.models import ARCHITECTURES
-from digitsum.recipe import Recipe, gather, names
+from digitsum.models import ARCHITECTURES, architecture, resolve_options
+from digitsum.recipe import Recipe, merge_sources, names
 
 
 def cnn(**keys: Any) -> Recipe:
@@ -25,7 +27,9 @@ def written(text: str) -> Path:
 
 def test_each_source_beats_those_before_it() -> None:
     file = written("arch: cnn\nbatch_size: 8\nepochs: 8\nlr: 0.8\n")
-    keys = gather(file, ["epochs=5", "epochs=4", "lr=0.4"], {"lr": 0.2, "seed": 0, "epochs": None})
+    keys = merge_sources(
+        file, ["epochs=5", "epochs=4", "lr=0.4"], {"lr": 0.2, "seed": 0, "epochs": None}
+    )
     got = Recipe.from_dict(keys)
     assert (got.optimizer, got.batch_size, got.epochs, got.lr) == ("adam", 8, 4, 0.2)
 
@@ -35,7 +39,7 @@ def test_a_recipe_survives_dict_and_yaml(arch: str) -> None:
     own = {"guide": 0.5} if arch == "reader" else {"loss": "l1"}
     recipe = Recipe.from_dict({"arch": arch, "lr": 0.02, "limit": 7, **own})
     assert Recipe.from_dict(recipe.to_dict()) == recipe
-    assert Recipe.from_dict(gather(written(yaml.safe_dump(recipe.to_dict())))) == recipe
+    assert Recipe.from_dict(merge_sources(written(yaml.safe_dump(recipe.to_dict())))) == recipe
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,9 @@ def test_a_recipe_survives_dict_and_yaml(arch: str) -> None:
     [("lr=1e-3", 0.001), ("lr=1", 1.0), ("epochs=1e2", 100), ("limit=null", None)],
 )
 def test_yaml_values_take_the_type_of_their_key(setting: str, value: Any) -> None:
-    got = getattr(Recipe.from_dict(gather(settings=["arch=cnn", setting])), setting.split("=")[0])
+    got = getattr(
+        Recipe.from_dict(merge_sources(settings=["arch=cnn", setting])), setting.split("=")[0]
+    )
     assert (got, type(got)) == (value, type(value))
 
 
@@ -84,7 +90,6 @@ FROM_1, SEED = "a whole number from 1 up", "a whole number in 0..4294967295"
         ("limit", 0, FROM_1 + ", or null"),
         ("precision", "fp16", "auto, fp32 or bf16"),
         ("device", 1, "text"),
-        ("dropout", "half", "a number"),
     ],
 )
 def test_a_bad_value_is_refused_with_key_value_and_rule(key: str, value: Any, allowed: str) -> None:
@@ -93,6 +98,24 @@ def test_a_bad_value_is_refused_with_key_value_and_rule(key: str, value: Any, al
     said, _, rule = str(caught.value).partition(" is not allowed: it must be ")
     assert said == f"{key}: {value!r}"
     assert rule.startswith(allowed)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [("dropout", "half", "a number"), ("loss", 3, "text"), ("focal_beta", None, "a number")],
+)
+def test_an_option_is_checked_by_its_annotation(key: str, value: Any, allowed: str) -> None:
+    with pytest.raises(RecipeError, match=f"{key}: .* is not allowed: it must be {allowed}"):
+        resolve_options(cnn(**{key: value}))
+    assert resolve_options(cnn(dropout="1e-1")).options["dropout"] == 0.1
+
+
+def test_keys_are_given_flat_and_the_rest_is_the_recipes() -> None:
+    recipe = Recipe(arch="cnn", epochs=5, dropout=0.2)
+    assert (recipe.epochs, recipe.lr, recipe.options["dropout"]) == (5, 0.001, 0.2)
+    assert replace(recipe, lr=0.5).options == recipe.options
+    with pytest.raises(RecipeError, match="unknown recipe key 'epoch' for cnn"):
+        Recipe(arch="cnn", epoch=5)
 
 
 @pytest.mark.parametrize(("key", "power"), [("lr", 400), ("seed", 5000)])
@@ -121,13 +144,13 @@ MISTAGGED = ["x: !!bool maybe", "x: !!int ''", "x: !!timestamp now"]  # no YAMLE
 def test_a_file_that_is_no_recipe_is_refused_by_name(text: str) -> None:
     path = written(text)
     with pytest.raises(RecipeError, match=r"recipe\.yaml"):
-        gather(path)
+        merge_sources(path)
 
 
 @pytest.mark.parametrize("name", ["absent.yaml", "."])
 def test_a_file_that_cannot_be_read_is_refused_by_name(name: str) -> None:
     with pytest.raises(RecipeError, match=f"recipe {name} cannot be read"):
-        gather(Path(name))
+        merge_sources(Path(name))
 
 
 @pytest.mark.parametrize(
@@ -141,14 +164,14 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(name: str) -> None:
 )
 def test_a_bad_setting_is_refused(setting: str) -> None:
     with pytest.raises(RecipeError, match="--set"):
-        gather(settings=[setting])
+        merge_sources(settings=[setting])
 
 
 def test_python_objects_in_yaml_are_never_made() -> None:
     attack = "!!python/object/apply:os.system ['mkdir executed']"
     for file, settings in ((written(f"lr: {attack}"), []), (None, [f"lr={attack}"])):
         with pytest.raises(RecipeError):
-            gather(file, settings)
+            merge_sources(file, settings)
     assert not Path("executed").exists()
     yaml.unsafe_load(attack)
     assert Path("executed").exists()  # so the attack is a real one
@@ -158,18 +181,22 @@ def test_python_objects_in_yaml_are_never_made() -> None:
     ("arch", "options"),
     [
         ("cnn", {"loss": "focal_l1", "dropout": 0.5, "focal_beta": 0.2, "focal_gamma": 1.0}),
-        ("resnet", {"loss": "mse", "weights": "imagenet", "first_conv": "sum"}),
+        ("resnet", {"loss": "mse", "first_conv": "sum"}),
     ],
 )
 def test_the_shipped_recipes_are_the_technical_reports(arch: str, options: dict[str, Any]) -> None:
     recipe = Recipe.from_dict({"arch": arch})
     assert (recipe.optimizer, recipe.lr, recipe.weight_decay) == ("adam", 0.001, 0.0)
     assert (recipe.batch_size, recipe.epochs, recipe.schedule) == (32, 50, "constant")
+    assert recipe.weights == ("imagenet" if arch == "resnet" else "none")
     assert options.items() <= recipe.options.items()
 
 
-def test_every_architecture_has_a_recipe() -> None:
+def test_every_architecture_has_a_recipe_that_names_all_its_options() -> None:
     assert names() == sorted(ARCHITECTURES)
+    for name in names():
+        options = set(inspect.signature(architecture(name)).parameters) - {"width"}
+        assert options == set(Recipe(name).options)
 
 
 @pytest.mark.parametrize("module", ["digitsum.recipe", "digitsum.models"])

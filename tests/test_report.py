@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import fit
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from digitsum.cli import app
-from digitsum.comparison import Comparison, Pair, Row
-from digitsum.datasets.arrays import StripSet
-from digitsum.evaluation import Known
-from digitsum.metrics import calibration_error, reliability, score, selective_accuracy
-from digitsum.readings import Readings
+from digitsum.datasets.strips import StripSet
+from digitsum.evaluation.comparison import ComparedModel, Comparison, Pair
+from digitsum.evaluation.metrics import calibration_error, reliability, score, selective_accuracy
+from digitsum.evaluation.overlap import TrainingOverlap
+from digitsum.predictions import Predictions
 from digitsum.recipe import Recipe
-from digitsum.training import train
 
 pytest.importorskip("jinja2", reason="the extra report is not installed")
 pytest.importorskip("matplotlib", reason="the extra report is not installed")
 
-from digitsum.report import words
-from digitsum.report.gather import Report, Subject
+from digitsum.report import captions
+from digitsum.report.content import ReportContent, Subject
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -50,32 +50,53 @@ def test_calibration_error_in_closed_form() -> None:
 
 
 def subject(name: str, read: np.ndarray, truth: np.ndarray, **keys: Any) -> Subject:
-    readings = Readings(value=read.astype(np.float32), sum=read.astype(np.int64))
-    metrics = score(readings.value, readings.sum, truth)
-    row = Row(name, "cnn", 1000, 10.0, Known(0, 0), metrics)
+    predictions = Predictions(value=read.astype(np.float32), sum=read.astype(np.int64))
+    metrics = score(predictions.value, predictions.sum, truth)
+    row = ComparedModel(name, "cnn", 1000, 10.0, TrainingOverlap(0, 0), metrics)
     history = keys.pop("history", [])
-    return Subject(row, readings, history, keys.pop("best", 1), [], [])
+    return Subject(row, predictions, history, keys.pop("best", 1), [], [])
 
 
 def test_sentences_follow_from_the_data() -> None:
     truth = np.repeat(np.arange(10, 20), 20)
     squeezed = np.where(truth < 15, truth + 1, truth - 1)
     a, b = subject("a", truth, truth), subject("b", squeezed, truth)
-    for p_value, end in ((1e-9, "(95% interval 90.00 to 99.00): more than chance."),
-                         (0.4, "on so many strips that may be chance (p = 0.40).")):  # fmt: skip
-        pair = Pair("b", "a", -100.0, (-99.0, -90.0), p_value)
+    for p_value, end in (
+        (1e-9, "(95% interval 90.00 to 99.00): more than chance."),
+        (0.4, "on so many strips that may be chance (p = 0.40)."),
+    ):
+        pair = Pair("a", "b", 100.0, (90.0, 99.0), p_value)
         both = Comparison("data", 200, [a.row, b.row], [pair], np.arange(200), [])
-        report = Report("made", "data", truth, [a, b], both)
-        assert words.headline(report).startswith("a reads 100.00% of the sums right, 100.00 points")
-        assert words.headline(report).endswith(end)
+        report = ReportContent("made", "data", truth, [a, b], both)
+        said = captions.headline(report)
+        assert said.startswith("a predicts 100.00% of the sums right, 100.00 points")
+        assert said.endswith(end)
     middle = "b is 1.00 off (RMSE) and pulls to the middle: +1.0 at low sums, -1.0 at high ones."
-    assert words.read_against_true(report, b) == middle
-    assert words.by_sum(report, a) == "a reads 100.0% right whatever the sum is."
-    assert words.strips_in_words(report) == "200 strips of made"
+    assert captions.predicted_against_true(report, b) == middle
+    assert captions.by_sum(report, a) == "a gets 100.0% right whatever the sum is."
+    assert captions.describe_strips(report) == "200 strips of made"
     losses = [{"val_loss": loss} for loss in (2.0, 1.0, 1.5)]
     falling = subject("c", truth, truth, history=losses, best=2)
     rise = "c was best in epoch 2 of 3; in the last one its validation loss was 50% higher."
-    assert words.curves(falling) == rise
+    assert captions.curves(falling) == rise
+
+
+def test_three_models_of_one_name_keep_their_own_pairs() -> None:
+    truth = np.arange(200)
+    good, bad, worse = (
+        subject("m.pt", np.where(truth < right, truth, truth + 1), truth) for right in (200, 90, 20)
+    )
+    pairs = [
+        Pair("m.pt", "m.pt", difference, (difference - 1, difference + 1), 0.001)
+        for difference in (-35.0, -90.0, -55.0)  # worse and bad, worse and good, bad and good
+    ]
+    rows = [worse.row, bad.row, good.row]
+    three = Comparison("data", 200, rows, pairs, truth, [])
+    report = ReportContent("made", "data", truth, [worse, bad, good], three)
+    said = "m.pt predicts 100.00% of the sums right, 55.00 points more than m.pt"
+    assert captions.headline(report).startswith(f"{said} (95% interval 54.00 to 56.00)")
+    assert three.pair(0, 2).difference == -90
+    assert three.pair(2, 0) == Pair("m.pt", "m.pt", 90.0, (89.0, 91.0), 0.001)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +115,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for arch, name in (("cnn", "<script>alert(1)<&script>$x$.pt"), ("resnet", "resnet.pt")):
         keys = {"arch": arch, "epochs": 1, "limit": 8, "device": "cpu", "precision": "fp32"}
         keys |= {"weights": "none"} if arch == "resnet" else {}
-        train(Recipe.from_dict(keys), strips, folder / name)
+        fit(Recipe.from_dict(keys), strips, folder / name)
         names.append(str(folder / name))
     out = folder / "report.html"
     result = CliRunner().invoke(
@@ -105,18 +126,20 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_page_is_small_whole_and_escaped(page: Path) -> None:
     text = page.read_text()
     assert page.stat().st_size < 3_000_000
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)&lt;&amp;script&gt;$x$.pt" in text
-    for title in ("How they learnt", "Read against true", "Right by true sum", "What it costs",
-                  "How sure it is", "What reader sees", "Where"):  # fmt: skip
+    for title in ("Learning curves", "Predicted against true", "Accuracy by true sum", "Cost",
+                  "Confidence", "What reader looks at", "Largest errors of"):  # fmt: skip
         assert f"<h2>{title}" in text
     assert "http://" not in text.replace("http://www.w3.org/", "")
     assert "https://" not in text
 
 
+@pytest.mark.slow
 def test_one_model_alone_and_what_is_there_stays(page: Path) -> None:
     command = ["report", "reader", "--data", str(page.parent / "strips")]
     assert CliRunner().invoke(app, command).exit_code == 0
@@ -138,6 +161,7 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1000])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_shows_every_figure(browser: Any, page: Path, width: int, scheme: str) -> None:

@@ -58,9 +58,12 @@ def test_a_pickle_reads_the_same(fitted: tuple[DigitSumRegressor, Composition]) 
 def test_equal_seeds_fit_equally(fitted: tuple[DigitSumRegressor, Composition]) -> None:
     model, made = fitted
     again = clone(model).fit(made.images, made.sums)
-    assert np.array_equal(again.read(made.images).value, model.read(made.images).value)
+    assert np.array_equal(
+        again.predictions(made.images).value, model.predictions(made.images).value
+    )
 
 
+@pytest.mark.slow
 def test_validation_search_and_pipeline(fitted: tuple[DigitSumRegressor, Composition]) -> None:
     model, made = fitted
     images, sums = made.images[:60], made.sums[:60]
@@ -79,9 +82,9 @@ def test_a_reader_tells_digits() -> None:
     made = compose(load_digits("builtin"), strips=60, per_strip=(2, 2), seed=3)
     options = {"digits_per_strip": 2, "weights": "reader", "lr": 1e-6}
     model = DigitSumRegressor(options=options, **FAST).fit(made.images, made.sums)
-    readings = model.read(made.images)
-    assert readings.digits is not None
-    assert readings.digits.shape == (60, 2)
+    predictions = model.predictions(made.images)
+    assert predictions.digits is not None
+    assert predictions.digits.shape == (60, 2)
     assert model.score(made.images, made.sums) > 0.8
 
 
@@ -95,3 +98,16 @@ def test_what_is_wrong_is_said() -> None:
         DigitSumRegressor(**FAST).fit(strips, sums[:8])
     with pytest.raises(RecipeError, match="unknown recipe key 'dropout' for reader"):
         DigitSumRegressor(options={"dropout": 0.1}, **FAST).fit(strips, sums)
+
+
+def test_fitting_is_shown_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    made = compose("builtin", strips=20, per_strip=(1, 1), seed=3)
+    for progress, given, lines in (
+        (True, None, 1),
+        (None, None, 0),
+        (True, False, 0),
+        (None, True, 1),
+    ):
+        model = DigitSumRegressor("cnn", progress=progress, **FAST)
+        model.fit(made.images, made.sums, progress=given)
+        assert capsys.readouterr().err.count("epoch   1 ") == lines

@@ -1,4 +1,4 @@
-"""What the studies in benchmarks rest on."""
+"""What the studies rest on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from digitsum.datasets.arrays import StripSet
 from digitsum.datasets.split import split_rows
+from digitsum.datasets.strips import StripSet
 
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "studies"
+FOLDER = Path(__file__).parents[1] / "studies"
 
 
 @pytest.fixture(autouse=True)
 def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.syspath_prepend(str(FOLDER.parent))
 
 
 def test_the_likelihood_of_a_string_equals_enumeration() -> None:
@@ -35,11 +34,11 @@ def test_the_likelihood_of_a_string_equals_enumeration() -> None:
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_only_training_sums_are_spoilt() -> None:
-    from wrong_labels import spoilt
+def test_only_training_sums_are_noisy() -> None:
+    from wrong_labels import with_label_noise
 
-    data = StripSet.of_arrays(np.zeros((100, 40, 28), np.uint8), np.arange(100))
-    changed = np.flatnonzero(spoilt(data, 40).sums != data.sums)
+    data = StripSet.from_arrays(np.zeros((100, 40, 28), np.uint8), np.arange(100))
+    changed = np.flatnonzero(with_label_noise(data, 40).sums != data.sums)
     assert 20 < len(changed) <= 32  # 40% of 80, but for those that drew themselves
     assert set(changed) <= set(split_rows(100, 0).train)
 
@@ -79,8 +78,8 @@ def test_cells_stand_in_the_order_that_they_are_asked_for(
 
 
 def test_scripts_say_how_they_are_run() -> None:
-    for script in FOLDER.glob("*.py"):
-        text = script.read_text()
-        assert (
-            script.name == "study.py" or f"Usage: python benchmarks/studies/{script.name}" in text
-        )
+    shared = ("study.py", "measuring.py")
+    for folder in ("benchmarks", "examples", "scripts", "studies"):
+        for script in (FOLDER.parent / folder).glob("*.py"):
+            usage = f"Usage: python {folder}/{script.name}"
+            assert usage in script.read_text() or script.name in shared, script

@@ -102,7 +102,7 @@ def test_strips_are_a_function_of_the_seed() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"per_strip": (2, 2), "width": 83}, "width 83 is too small: 2 digits need 84 columns"),
+        ({"per_strip": (2, 2), "width": 83}, "width 83 is too small: 2 digits need 84 pixels"),
         ({"strips": 0}, "cannot compose 0 strips"),
         ({"per_strip": (0, 2)}, "of 0 to 2 digits"),
         ({"per_strip": (3, 2)}, "of 3 to 2 digits.*the fewest first"),

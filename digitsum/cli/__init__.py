@@ -12,19 +12,24 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from digitsum import __version__
-from digitsum.cli import memory, signals
-from digitsum.cli.compare import compare
-from digitsum.cli.draw import draw
-from digitsum.cli.eval import evaluate
-from digitsum.cli.export import export
-from digitsum.cli.info import info, recipes
-from digitsum.cli.predict import predict
-from digitsum.cli.report import report
-from digitsum.cli.synth import synth
-from digitsum.cli.train import train
-from digitsum.distributed import World, is_lost_peer
+from digitsum._version import __version__
+from digitsum.cli import (
+    compare,
+    draw,
+    eval,
+    export,
+    info,
+    malloc,
+    predict,
+    recipes,
+    report,
+    signals,
+    synth,
+    train,
+)
+from digitsum.cli.help import Command
 from digitsum.errors import DigitsumError
+from digitsum.training.distributed import World, is_lost_peer
 
 
 class Boundary(TyperGroup):
@@ -55,7 +60,7 @@ class Boundary(TyperGroup):
 def _say(line: str) -> None:
     """One line on stderr; of several processes it says which."""
     try:
-        world = World.of_environment()
+        world = World.from_environment()
     except DigitsumError:  # which is what is being said
         world = World()
     typer.echo(f"error: {f'process {world.rank}: ' if world.size > 1 else ''}{line}", err=True)
@@ -65,7 +70,7 @@ def _environment_failure(error: Exception) -> str | None:
     """One line for a failure of the machine rather than of digitsum; None for a bug."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory: lower --batch-size, or use fewer or narrower strips"
-    if World.of_environment().size > 1 and is_lost_peer(error):
+    if World.from_environment().size > 1 and is_lost_peer(error):
         return "another process of the run ended: see what it says"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the system'}: {error.strerror}"
@@ -79,16 +84,19 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train)
-app.command("eval")(evaluate)
-app.command("predict")(predict)
-app.command("compare")(compare)
-app.command("report")(report)
-app.command("draw")(draw)
-app.command("export")(export)
-app.command("info")(info)
-app.command("recipes")(recipes)
-app.command("synth")(synth)
+for _name, _function, _examples in (
+    ("train", train.train, train.EXAMPLES),
+    ("eval", eval.evaluate, eval.EXAMPLES),
+    ("predict", predict.predict, predict.EXAMPLES),
+    ("compare", compare.compare, compare.EXAMPLES),
+    ("report", report.report, report.EXAMPLES),
+    ("draw", draw.draw, draw.EXAMPLES),
+    ("export", export.export, export.EXAMPLES),
+    ("info", info.info, info.EXAMPLES),
+    ("recipes", recipes.recipes, recipes.EXAMPLES),
+    ("synth", synth.synth, synth.EXAMPLES),
+):
+    app.command(_name, cls=Command, epilog="\n".join(_examples))(_function)
 
 
 def _version(asked: bool) -> None:
@@ -101,16 +109,18 @@ def _version(asked: bool) -> None:
 def _digitsum(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit."),
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Read the sum of the handwritten digits in image strips; learn to from the sums alone."""
+    """Predict the sum of the handwritten digits in image strips, and learn to from sums alone."""
 
 
 def main() -> None:
     """Entry point of the `digitsum` command."""
     signals.install()
-    memory.keep_freed()
+    malloc.keep_freed()
     try:
         app(prog_name="digitsum")
     except SystemExit as ending:

@@ -9,40 +9,44 @@ from typing import Annotated
 import typer
 
 from digitsum.cli import completion, options
+from digitsum.cli.loading import load_models, strips_for
+
+EXAMPLES = (
+    "digitsum compare cnn.pt resnet.pt",
+    "digitsum compare cnn.pt reader --data mnist-test --json > comparison.json",
+)
 
 
 def compare(
     models: Annotated[
         list[Path],
         typer.Argument(
-            help="Two checkpoints or more, or reader.", autocompletion=completion.checkpoints
+            help="Two or more checkpoints, or reader: the bundled weights.",
+            autocompletion=completion.checkpoints,
         ),
     ],
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
-    as_json: options.Json = False,
+    arch: options.Arch = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
+    as_json: options.Json = False,
 ) -> None:
-    """Compare models on the same strips, with the paired test that says whether they differ.
+    """Compare models on the same strips.
 
-    Without --data, on the validation part that all of them used. Speeds are measured here, the
-    models taking turns.
+    A paired test says whether two models differ by more than chance. Without --data, the strips are
+    those on which all the models were validated. Speeds are measured here, the models taking turns.
     """
-    from digitsum import comparison, evaluation
-    from digitsum.cli.show import show_comparison
-    from digitsum.datasets import open_data
-    from digitsum.inference import load_model
+    from digitsum.cli.display import progress_bar, show_comparison
+    from digitsum.evaluation.comparison import check_count, strips_to_predict
+    from digitsum.evaluation.comparison import compare as compare_models
 
-    loaded = [load_model(path, device, precision) for path in models]
-    comparison.check_count(loaded)
-    if data:
-        strips = open_data(data, labels, mnist_root)
-    else:
-        comparison.check_same_validation(loaded)
-        strips = evaluation.run_data(loaded[0].checkpoint, labels, mnist_root)
-    result = comparison.compare(loaded, strips)
+    check_count(models)
+    loaded = load_models(models, device, precision, arch)
+    strips = strips_for(loaded, data, labels, mnist_root)
+    with progress_bar("comparing", strips_to_predict(loaded, strips)) as advance:
+        result = compare_models(loaded, strips, on_progress=advance)
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2))
     else:

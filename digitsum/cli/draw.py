@@ -9,7 +9,13 @@ from typing import Annotated
 import typer
 
 from digitsum.cli import completion, options
+from digitsum.cli.loading import load_models
 from digitsum.errors import InstallationError, UsageError
+
+EXAMPLES = (
+    "digitsum draw",
+    "digitsum draw reader cnn.pt --port 0",
+)
 
 LOCAL = ("127.0.0.1", "localhost")
 
@@ -18,41 +24,53 @@ def draw(
     models: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Checkpoints to choose between.",
+            help="Checkpoints to choose between on the page.",
             show_default="reader",
             autocompletion=completion.checkpoints,
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")
-    ] = 8000,
+    arch: options.Arch = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Address to listen on.", rich_help_panel=options.OUTPUT
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            metavar="0..65535",
+            min=0,
+            max=65535,
+            help="Port to listen on; 0 takes any that is free.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = 8000,
 ) -> None:
-    """Serve a page to write digits on, read as you write.
+    """Serve a page to write digits on.
 
-    For this machine alone unless --host says otherwise. Needs the extra draw: pip install
-    'digitsum[draw]'.
+    The page shows their sum as you write. Only this machine can open it unless --host says
+    otherwise. Needs the extra draw: pip install 'digitsum[draw]'.
     """
     try:
         import uvicorn
 
-        from digitsum.web.server import make_app
+        from digitsum.draw.server import make_app
     except ModuleNotFoundError as error:
         raise InstallationError(
             f"the page needs {error.name}, which is not installed: pip install 'digitsum[draw]'"
         ) from error
-    from digitsum.cli.show import say
-    from digitsum.inference import load_model
+    from digitsum.cli.display import say
 
-    loaded = [load_model(path, device, precision) for path in models or [Path("reader")]]
+    loaded = load_models(models or ["reader"], device, precision, arch)
     listening = _listen(host, port)
     port = listening.getsockname()[1]
-    # under any name only where it was asked to listen for others
+    # it answers under any name only where it was asked to listen for others
     app = make_app(loaded, LOCAL if host in LOCAL else ["*"])
     if host not in LOCAL:
-        say(f"careful: whoever reaches {host} can use this page")
+        say(f"warning: everyone who can reach {host} can use this page")
     name = f"[{host}]" if ":" in host else host
     say(f"write digits at http://{name}:{port}/ (Ctrl-C ends it)")
     config = uvicorn.Config(app, log_level="warning", server_header=False)

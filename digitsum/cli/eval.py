@@ -9,55 +9,65 @@ from typing import Annotated
 import typer
 
 from digitsum.cli import completion, options
+from digitsum.cli.loading import load_models, strips_for
 from digitsum.errors import UsageError
+
+EXAMPLES = (
+    "digitsum eval cnn.pt",
+    "digitsum eval reader --data mnist-test --show-errors 5",
+)
 
 
 def evaluate(
     model: Annotated[
-        Path, typer.Argument(help="A checkpoint, or reader.", autocompletion=completion.checkpoints)
+        Path,
+        typer.Argument(
+            help="A checkpoint, or reader: the bundled weights.",
+            autocompletion=completion.checkpoints,
+        ),
     ],
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
+    arch: options.Arch = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
     show_errors: Annotated[
         int,
         typer.Option(
             min=0,
             metavar="N",
-            help="Draw the N strips that were read farthest off (of the run's own, the validation "
-            "strips).",
+            help="Draw the N strips whose predicted sums are farthest off (of the model's own run, "
+            "validation strips).",
+            rich_help_panel=options.OUTPUT,
         ),
     ] = 0,
     as_json: options.Json = False,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
 ) -> None:
-    """Score a model: the five metrics of the technical report, and single digits.
+    """Score a model on strips.
 
-    Single digits are scored for a model that tells them, on strips whose truth is known: composed
-    ones, and files with truthN.npz beside them.
+    The metrics are the five of the technical report. Single digits are scored too if the model
+    tells them and they are known: for composed strips, and for files with truthN.npz beside them.
 
-    Without --data, on the training and the validation part of the strips that it was trained on.
+    Without --data, the strips are the training and the validation strips of the model's own run.
     """
-    from digitsum import evaluation
-    from digitsum.cli.show import show_evaluation
-    from digitsum.datasets import open_data
-    from digitsum.inference import load_model
+    from digitsum.cli.display import progress_bar, show_evaluation
+    from digitsum.evaluation.overlap import split_rows_of
+    from digitsum.evaluation.scoring import evaluate as evaluate_model
 
     if as_json and show_errors:
         raise UsageError("--show-errors draws, --json prints one document: give one of them")
-    loaded = load_model(model, device, precision)
-    if data:
-        strips = open_data(data, labels, mnist_root)
-    else:
-        strips = evaluation.run_data(loaded.checkpoint, labels, mnist_root)
-    result = evaluation.evaluate(loaded, strips, show_errors)
+    (loaded,) = load_models([model], device, precision, arch)
+    strips = strips_for([loaded], data, labels, mnist_root)
+    total = sum(map(len, split_rows_of(loaded.checkpoint, strips).values()))
+    with progress_bar("evaluating", total) as advance:
+        result = evaluate_model(loaded, strips, show_errors, advance)
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2))
         return
     show_evaluation(result)
     if show_errors:
-        from digitsum.cli.pictures import show_misread
+        from digitsum.cli.terminal_images import show_error
 
-        for misread in result.misread:
-            show_misread(misread)
+        for error in result.errors:
+            show_error(error)

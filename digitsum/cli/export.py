@@ -8,35 +8,40 @@ from typing import Annotated
 import typer
 
 from digitsum.cli import completion, options
+from digitsum.cli.loading import load_models
 from digitsum.errors import InstallationError, UsageError
-from digitsum.outputs import check_output
+from digitsum.files import check_output
+
+EXAMPLES = (
+    "digitsum export reader reader.onnx",
+    "digitsum export cnn.pt cnn.onnx --overwrite",
+)
 
 
 def export(
     model: Annotated[
-        Path, typer.Argument(help="A checkpoint, or reader.", autocompletion=completion.checkpoints)
+        Path,
+        typer.Argument(
+            help="A checkpoint, or reader: the bundled weights.",
+            autocompletion=completion.checkpoints,
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
-    digits_per_strip: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|any",
-            help="Digits that each strip is known to hold, fixed in the file.",
-            show_default="the model's",
-        ),
-    ] = None,
+    arch: options.Arch = None,
+    digits_per_strip: options.DigitsPerStrip = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Write a model as ONNX: uint8 strips in, sums out, no torch needed to run it.
+    """Write a model as an ONNX file.
 
-    Strips of the model's width, any number at once. Outputs value, sum and, of a reader,
-    confidence and digits: int8, one a column of 4 pixels, -1 for nothing. Needs the extra onnx: pip
-    install 'digitsum[onnx]'.
+    The file runs without torch. It takes uint8 strips of the model's width, any number at once.
+    Its outputs are value, sum and, for reader, confidence and digits: int8, one for each column of
+    4 pixels, -1 for a blank. The known number of digits is fixed in the file. Needs the extra onnx:
+    pip install 'digitsum[onnx]'.
     """
     if out.suffix != ".onnx":
         raise UsageError(f"{out}: name the file .onnx")
     check_output(out, overwrite)
-    count = None if digits_per_strip is None else options.count(digits_per_strip)
+    asked = options.digit_count(digits_per_strip)
     try:
         import onnx  # noqa: F401 - the exporter needs both, and says so late
         import onnxscript  # noqa: F401
@@ -44,15 +49,14 @@ def export(
         raise InstallationError(
             f"the export needs {error.name}, which is not installed: pip install 'digitsum[onnx]'"
         ) from error
-    from digitsum.cli.show import say
-    from digitsum.inference import load_model
+    from digitsum.cli.display import progress_bar, say
     from digitsum.onnx import export as write
 
-    loaded = load_model(model, "cpu", "fp32")
-    width = int(loaded.checkpoint.data["width"])
-    if digits_per_strip is None:
-        count = loaded.recipe.digits_per_strip
-    loaded.check_width(width, count)
-    write(loaded, out, count)
+    with progress_bar("exporting", 3) as advance:
+        (loaded,) = load_models([model], "cpu", "fp32", arch)
+        advance(1)
+        count = loaded.digit_count(asked)
+        loaded.check_width(loaded.width, count)
+        write(loaded, out, count, advance)
     size = out.stat().st_size / 1e6
-    say(f"wrote {out}, {size:.1f} MB: strips uint8 (N, 40, {width})")
+    say(f"wrote {out}, {size:.1f} MB: strips uint8 (N, 40, {loaded.width})")

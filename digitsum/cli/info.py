@@ -1,4 +1,4 @@
-"""`digitsum info` and `digitsum recipes`."""
+"""`digitsum info`."""
 
 from __future__ import annotations
 
@@ -6,40 +6,52 @@ import csv
 import json
 import sys
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from digitsum.cli import completion, options
-from digitsum.errors import RecipeError, UsageError
+from digitsum.errors import UsageError
+
+EXAMPLES = (
+    "digitsum info",
+    "digitsum info cnn.pt --history > history.csv",
+)
+
+HISTORY = ("epoch", "train_loss", "val_loss", "val_exact_accuracy", "val_within_one_accuracy",
+           "lr", "seconds", "strips_per_second", "best", "attempt")  # fmt: skip
 
 
 def info(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="A checkpoint, or reader; none: this installation.",
+            help="A checkpoint, or reader: the bundled weights. Without one, this installation.",
             autocompletion=completion.checkpoints,
         ),
     ] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="The epochs of its run, as CSV, and nothing else.")
+        bool,
+        typer.Option(
+            "--history",
+            help="Print the epochs of its run as CSV and nothing else.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show what is installed, for a bug report; or the card of a checkpoint."""
+    """Show what is installed, or what a checkpoint is."""
     if history and (model is None or as_json):
         raise UsageError("--history goes with a checkpoint, without --json")
-    from digitsum import checkpoint as checkpoints
-    from digitsum.cli.show import say
-    from digitsum.information import HISTORY, card, installation
+    from digitsum.checkpoint import card, load_checkpoint, locate_checkpoint
+    from digitsum.cli.display import say
+    from digitsum.environment import installation
 
     if model is None:
         shown = installation()
     else:
-        found = checkpoints.load(checkpoints.locate(model))
+        found = load_checkpoint(locate_checkpoint(model))
         shown = card(str(model), found)
     if history:
         table = csv.DictWriter(sys.stdout, HISTORY, extrasaction="ignore", lineterminator="\n")
@@ -68,22 +80,3 @@ def _print(values: Mapping[str, Any], indent: str = "") -> None:
             elif isinstance(value, float):
                 value = f"{value:.6g}"
             typer.echo(f"{indent}{key.ljust(wide)}  {value}")
-
-
-def recipes(
-    name: Annotated[
-        str | None,
-        typer.Argument(help="Of a recipe to print.", autocompletion=completion.architectures),
-    ] = None,
-) -> None:
-    """List the recipes that ship, or print one, to begin a --recipe of one's own with."""
-    from digitsum.recipe import names
-
-    if name is not None and name not in names():
-        raise RecipeError(f"there is no recipe '{name}': there are {', '.join(names())}")
-    folder = resources.files("digitsum") / "recipes"
-    for one in names() if name is None else [name]:
-        text = (folder / f"{one}.yaml").read_text(encoding="utf-8")
-        if name is None:
-            text = f"{one:8} {text.splitlines()[0].removeprefix('# ')}"
-        typer.echo(text.rstrip())

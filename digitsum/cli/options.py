@@ -9,6 +9,19 @@ import typer
 
 from digitsum.cli import completion
 from digitsum.errors import UsageError
+from digitsum.recipe import bundled, names
+
+DATA, MODEL, RUN, OUTPUT = "Data", "Model", "Run", "Output"  # groups in the help
+ARCHITECTURES = "|".join([*names(), "MODULE:CLASS"])
+DEVICES = "auto|cpu|cuda|cuda:N|mps"
+
+
+def from_recipes(key: str) -> str:
+    """A key's value in each bundled recipe: `cnn 50, reader 16`, or `32` if it is one for all."""
+    values = {name: bundled(name).get(key, "none") for name in names()}
+    if len(set(values.values())) == 1:
+        return str(next(iter(values.values())))
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _data(default: str) -> Any:
@@ -16,63 +29,109 @@ def _data(default: str) -> Any:
         "--data",
         metavar="DATA",
         autocompletion=completion.data,
-        help="Strips and sums: a folder of dataN.npy and labN.npy, one data….npy, or a name: "
-        "builtin, mnist, mnist-test. Repeatable.",
+        help="Strips with their sums: a folder of dataN.npy and labN.npy, one data….npy, or one of "
+        "the names builtin, mnist and mnist-test. Can be repeated.",
         show_default=default,
+        rich_help_panel=DATA,
     )
 
 
-Data = Annotated[list[str] | None, _data("the run's own")]
-DataToLearnFrom = Annotated[list[str] | None, _data("builtin")]
+Data = Annotated[list[str] | None, _data("the strips of the model's own run")]
+DataToTrainOn = Annotated[list[str] | None, _data("builtin")]
 Labels = Annotated[
     Path | None,
-    typer.Option("--labels", help="Sums of the one data….npy.", show_default="the file beside it"),
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Sums of the one data….npy.",
+        show_default="the file beside it",
+        rich_help_panel=DATA,
+    ),
 ]
 MnistRoot = Annotated[
     Path | None,
     typer.Option(
         "--mnist-root",
+        metavar="FOLDER",
         envvar="DIGITSUM_MNIST",
-        help="Folder in which torchvision laid MNIST out.",
+        help="Folder with MNIST as torchvision lays it out.",
         show_default="torchvision downloads it",
+        rich_help_panel=DATA,
     ),
 ]
-Device = Annotated[
-    str,
-    typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. auto: a GPU if there is one."),
+Arch = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arch",
+        metavar="MODULE:CLASS",
+        help="Your own architecture that a checkpoint is of; it is imported. Can be repeated.",
+        show_default="those of digitsum",
+        rich_help_panel=MODEL,
+    ),
 ]
+
+
+def _device(help: str, default: str | bool) -> Any:
+    return typer.Option(
+        "--device", metavar=DEVICES, help=help, show_default=default, rich_help_panel=RUN
+    )
+
+
+def _precision(metavar: str, help: str, default: str | bool) -> Any:
+    return typer.Option(
+        "--precision", metavar=metavar, help=help, show_default=default, rich_help_panel=RUN
+    )
+
+
+_BF16 = "auto takes bf16 where the processor or GPU is faster in it."
+Device = Annotated[str, _device("Where to compute. auto takes a GPU if there is one.", True)]
 Precision = Annotated[
     str,
-    typer.Option(
-        "--precision",
-        help="auto, fp32, bf16, or int8 for reader on a CPU: several times as fast, nearly as "
-        "exact. auto: bf16 where the processor or GPU is faster in it.",
+    _precision(
+        "auto|fp32|bf16|int8",
+        f"Precision of the convolutions. {_BF16} int8 is for reader on a CPU: several times as "
+        "fast, nearly as accurate.",
+        True,
     ),
 ]
 DeviceOfRun = Annotated[
-    str | None,
-    typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", show_default="auto"),
+    str | None, _device("Where to compute. auto takes a GPU if there is one.", "auto")
 ]
 PrecisionOfRun = Annotated[
+    str | None, _precision("auto|fp32|bf16", f"Precision of the convolutions. {_BF16}", "auto")
+]
+DigitsPerStrip = Annotated[
     str | None,
     typer.Option(
-        "--precision",
-        help="auto, fp32 or bf16. auto: bf16 where the processor or GPU is faster in it.",
-        show_default="auto",
+        "--digits-per-strip",
+        metavar="N|any",
+        help="Known number of digits in each strip; models that tell digits use it.",
+        show_default="as many as the model was trained on",
+        rich_help_panel=MODEL,
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over outputs that exist.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Overwrite outputs that exist.", rich_help_panel=OUTPUT),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON document on stdout and nothing else.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
-def count(text: str) -> int | None:
-    """`--digits-per-strip`: `4` as a number, `any` as None.
+def digit_count(text: str | None) -> Any:
+    """`--digits-per-strip`: `4` as a number, `any` as it is, None if it was not given.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: It is none of these.
     """
-    if text == "any":
-        return None
-    if not text.isdecimal() or int(text) < 1:
+    if text is None or text == "any":
+        return text
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
         raise UsageError(f"--digits-per-strip {text}: give a whole number from 1 up, or any")
     return int(text)

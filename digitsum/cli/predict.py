@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from digitsum.cli import completion, options
-from digitsum.errors import UsageError, prefixed
+from digitsum.cli.loading import load_models
+from digitsum.errors import UsageError
+
+if TYPE_CHECKING:
+    from digitsum.inference import FilePredictions
+
+EXAMPLES = (
+    "digitsum predict images.npy",
+    "digitsum predict scans/ --model cnn.pt --out sums.csv",
+)
 
 
 def predict(
@@ -24,126 +33,130 @@ def predict(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="A checkpoint, or reader: the weights that ship with digitsum.",
+            metavar="MODEL",
+            help="A checkpoint, or reader: the bundled weights.",
             autocompletion=completion.checkpoints,
             show_default="reader",
+            rich_help_panel=options.MODEL,
         ),
     ] = None,
-    digits_per_strip: Annotated[
+    arch: options.Arch = None,
+    digits_per_strip: options.DigitsPerStrip = None,
+    shard: Annotated[
         str | None,
         typer.Option(
-            metavar="N|any",
-            help="Digits that each strip is known to hold; models that read digits use it.",
-            show_default="the model's",
+            metavar="I/N",
+            help="Predict the I-th of N shards of the strips. Their outputs, one after the other, "
+            "are that of the whole.",
+            show_default="all strips",
+            rich_help_panel=options.RUN,
         ),
     ] = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
     min_confidence: Annotated[
         float | None,
         typer.Option(
             metavar="P",
             min=0,
             max=1,
-            help="Mark readings that are less sure than this probability: a last column, sure, "
-            "says true or false.",
+            help="Mark predictions whose confidence is below this probability: a last column, "
+            "confident, says true or false.",
             show_default="none are marked",
-        ),
-    ] = None,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N",
-            help="Read the I-th of N parts of the strips; the outputs, one after the other, are "
-            "that of the whole.",
-            show_default="all",
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
     format: Annotated[
         Literal["csv", "jsonl"] | None,
-        typer.Option(help="Of what is written to stdout or --out.", show_default="csv"),
+        typer.Option(
+            metavar="csv|jsonl",
+            help="Form of what is written to stdout or --out.",
+            show_default="csv",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
+            metavar="FILE",
             help="File to write: .csv, .jsonl, .json, or .npy for the sums alone.",
             show_default="stdout",
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
     overwrite: options.Overwrite = False,
     show: Annotated[
         bool,
-        typer.Option("--show", help="Draw the strips with what is read, in place of lines."),
+        typer.Option(
+            "--show",
+            help="Draw the strips with their predictions instead of printing rows.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
     as_json: options.Json = False,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
 ) -> None:
-    """Read strips: a line each with its sum and the value behind it.
+    """Predict the sum of each strip.
 
-    Columns: index, sum, value, confidence, digits, columns (the pixel where each digit stands),
-    file. A regressor leaves confidence, digits and columns empty.
+    The columns are file, index, sum, value, confidence, digits and positions (the pixel where each
+    digit stands). A regressor leaves confidence, digits and positions empty.
     """
     from digitsum.cli import writers
-    from digitsum.cli.pictures import show_readings
-    from digitsum.cli.show import say, say_known
-    from digitsum.datasets.arrays import slices
-    from digitsum.datasets.pictures import open_images
-    from digitsum.evaluation import Known, count_known
-    from digitsum.inference import load_model, part_rows
-    from digitsum.outputs import check_output
+    from digitsum.cli.display import progress_bar, say, say_overlap
+    from digitsum.cli.terminal_images import show_predictions
+    from digitsum.evaluation.overlap import TrainingOverlap, overlap_of_strips
+    from digitsum.files import check_output
+    from digitsum.inference import predict_files
 
     if show and out is None and (as_json or format):
         raise UsageError("--show draws on stdout: give --out too for what is to be written")
     kind = writers.kind(out, format, as_json)
     if min_confidence is not None and kind == "npy":
         raise UsageError("--min-confidence marks rows, and .npy holds sums alone: write .csv")
-    count = None if digits_per_strip is None else options.count(digits_per_strip)
-    number, parts = (1, 1) if part is None else _part(part, kind)
+    number, shards = (1, 1) if shard is None else _shard(shard, kind)
+    count = options.digit_count(digits_per_strip)
     if out is not None:
         check_output(out, overwrite)
-    files = open_images(images)
     if model is None:
-        say(f"reading with the weights that ship with digitsum (reader){_checkpoints_here()}")
-    loaded = load_model(model or "reader", device, precision)
-    if digits_per_strip is None:
-        count = loaded.recipe.digits_per_strip
-    known, unsure = Known(0, 0), 0
-    for file in files:
-        with prefixed(str(file.path)):
-            tried = loaded.check_width(file.shape[2], count)
-        if min_confidence is not None and tried.confidence is None:
-            raise UsageError(f"--min-confidence: {loaded.name} does not say how sure it is")
-    rows = part_rows([file.shape[0] for file in files], number, parts)
-    draw = show_readings if show else _nothing
+        say(f"using the bundled weights (reader){_checkpoints_here()}")
+    (loaded,) = load_models([model or "reader"], device, precision, arch)
+    found = predict_files(loaded, images, count, (number, shards))
+    if min_confidence is not None and not found.has_confidence:
+        raise UsageError(f"--min-confidence: {loaded.name} gives no confidence")
+    overlap, unsure = TrainingOverlap(), 0
+    draw = show_predictions if show else _nothing
     writer = writers.open_writer(
         kind, out, loaded.name, loaded.arch, header=number == 1, min_confidence=min_confidence
     )
-    with nullcontext(_nothing) if show and out is None else writer as write:
-        for file, own in zip(files, rows, strict=True):
-            for start, strips in slices(file, own):
-                readings = loaded.read(strips, count)
-                write(str(file.path), start, readings)
-                draw(str(file.path), start, strips, readings)
-                known += count_known(loaded.checkpoint, strips)
-                if min_confidence is not None and readings.confidence is not None:
-                    unsure += int((readings.confidence < min_confidence).sum())
+    bar = progress_bar("predicting", len(found)) if out else nullcontext(_nothing)
+    with nullcontext(_nothing) if show and out is None else writer as write, bar as advance:
+        for chunk in found:
+            write(chunk)
+            draw(chunk)
+            overlap += overlap_of_strips(loaded.checkpoint, chunk.strips)
+            confidence = chunk.predictions.confidence
+            if min_confidence is not None and confidence is not None:
+                unsure += int((confidence < min_confidence).sum())
+            advance(len(chunk.predictions))
     if min_confidence is not None:
-        strips_read = sum(len(own) for own in rows)
-        say(f"{unsure:,} of {strips_read:,} readings are less sure than {min_confidence:g}")
-    say_known(loaded.name, known)
+        below = f"have a confidence below {min_confidence:g}"
+        say(f"{unsure:,} of {len(found):,} predictions {below}")
+    say_overlap(loaded.name, overlap)
+    if out is not None:
+        say(f"wrote {len(found):,} predictions to {out}")
 
 
-def _nothing(*given: object) -> None:
-    """Stands in for a writer or a drawer that was not asked for."""
+def _nothing(chunk: FilePredictions | int) -> None:
+    """Stands in for a writer, a drawer or a bar that was not asked for."""
 
 
-def _part(text: str, kind: str) -> tuple[int, int]:
+def _shard(text: str, kind: str) -> tuple[int, int]:
     """`2/8` as 2 and 8."""
-    number, _, parts = text.partition("/")
-    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
-        raise UsageError(f"--part {text}: give I/N, the I-th of N parts, such as 1/8")
+    number, _, shards = text.partition("/")
+    if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
+        raise UsageError(f"--shard {text}: give I/N, the I-th of N shards, such as 1/8")
     if kind == "json":
-        raise UsageError("--part goes with CSV, JSON lines and .npy: give --format jsonl")
-    return int(number), int(parts)
+        raise UsageError("--shard goes with CSV, JSON lines and .npy: give --format jsonl")
+    return int(number), int(shards)
 
 
 def _checkpoints_here() -> str:

@@ -8,48 +8,58 @@ from typing import Annotated
 import typer
 
 from digitsum.cli import completion, options
+from digitsum.cli.loading import load_models, strips_for
 from digitsum.errors import InstallationError
-from digitsum.outputs import check_output, whole_file
+from digitsum.files import check_output, whole_file
+
+EXAMPLES = (
+    "digitsum report cnn.pt reader --data mnist-test",
+    "digitsum report cnn.pt --out cnn.html",
+)
 
 
 def report(
     models: Annotated[
         list[Path],
-        typer.Argument(help="Checkpoints, or reader.", autocompletion=completion.checkpoints),
+        typer.Argument(
+            help="Checkpoints, or reader: the bundled weights.",
+            autocompletion=completion.checkpoints,
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
-    overwrite: options.Overwrite = False,
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
+    arch: options.Arch = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="The page to write.", rich_help_panel=options.OUTPUT),
+    ] = Path("report.html"),
+    overwrite: options.Overwrite = False,
 ) -> None:
-    """Write one HTML page about models: tables, curves, errors, and what they look at.
+    """Write one HTML page about models.
 
-    It needs no network and nothing beside it. Without --data, on the validation part that all of
-    them used. Needs the extra report: pip install 'digitsum[report]'.
+    It has tables, learning curves, errors and explanations, and needs no network and no other file.
+    Without --data, the strips are those on which all the models were validated. Needs the extra
+    report: pip install 'digitsum[report]'.
     """
     check_output(out, overwrite)
     try:
-        from digitsum.report.gather import gather
+        from digitsum.report.content import build_content
         from digitsum.report.page import render
     except ModuleNotFoundError as error:
         raise InstallationError(
             f"the report needs {error.name}, which is not installed: pip install 'digitsum[report]'"
         ) from error
-    from digitsum import comparison, evaluation
-    from digitsum.cli.show import say
-    from digitsum.datasets import open_data
-    from digitsum.inference import load_model
+    from digitsum.cli.display import progress_bar, say
+    from digitsum.evaluation.comparison import strips_to_predict
 
-    loaded = [load_model(path, device, precision) for path in models]
-    if data:
-        strips = open_data(data, labels, mnist_root)
-    else:
-        comparison.check_same_validation(loaded)
-        strips = evaluation.run_data(loaded[0].checkpoint, labels, mnist_root)
-    page = render(gather(loaded, strips)).encode()
+    loaded = load_models(models, device, precision, arch)
+    strips = strips_for(loaded, data, labels, mnist_root)
+    with progress_bar("comparing", strips_to_predict(loaded, strips)) as advance:
+        content = build_content(loaded, strips, advance)
+    page = render(content).encode()
     with whole_file(out) as stream:
         stream.write(page)
     say(f"wrote {out}, {len(page) / 1e6:.1f} MB: open it in a browser")

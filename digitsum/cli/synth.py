@@ -11,31 +11,71 @@ import typer
 from digitsum.cli import options
 from digitsum.errors import UsageError
 
+EXAMPLES = (
+    "digitsum synth strips",
+    "digitsum synth short --digits mnist --strips 1000 --per-strip 1-3",
+)
+
 
 def synth(
-    out: Annotated[Path, typer.Argument(help="The folder to write; made if missing.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write; it is made if missing.")],
     digits: Annotated[
         str,
         typer.Option(
-            help="Where single digits come from: builtin (scikit-learn's), mnist, mnist-test, or "
-            "a folder with digits.npy (M, 28, 28) uint8 and labels.npy (M,)."
+            metavar="builtin|mnist|mnist-test|FOLDER",
+            help="Where single digits come from: scikit-learn, MNIST, or a folder with digits.npy "
+            "(M, 28, 28) uint8 and labels.npy (M,).",
+            rich_help_panel=options.DATA,
         ),
     ] = "builtin",
-    strips: Annotated[int, typer.Option(min=1, help="Strips in all.")] = 30_000,
-    files: Annotated[int, typer.Option(min=1, help="Files that they are spread over.")] = 3,
+    mnist_root: options.MnistRoot = None,
+    strips: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Number of strips.", rich_help_panel=options.OUTPUT),
+    ] = 30_000,
+    files: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Number of files that they are spread over.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = 3,
     per_strip: Annotated[
-        str, typer.Option(metavar="N|N-M", help="Digits in a strip: 4, or a range like 1-8.")
+        str,
+        typer.Option(
+            metavar="N|N-M",
+            help="Number of digits in a strip: 4, or a range such as 1-8.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = "4",
     width: Annotated[
         int | None,
-        typer.Option(help="Columns of a strip.", show_default="42 for each of the most digits"),
+        typer.Option(
+            metavar="PIXELS",
+            help="Width of a strip.",
+            show_default="42 for each digit of the longest",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the strips.")] = 0,
-    mnist_root: options.MnistRoot = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Random seed for digits and their places.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = 0,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Write strips and sums: dataN.npy, labN.npy, and truthN.npz for evaluation alone."""
-    from digitsum.cli.show import say
+    """Compose strips and write them with their sums.
+
+    Strips go to dataN.npy, their sums to labN.npy, and the digits of each strip to truthN.npz,
+    which only evaluation reads.
+    """
+    from digitsum.cli.display import say
     from digitsum.datasets.digits import load_digits
     from digitsum.datasets.synthesis import check_folder, compose, write
 
@@ -45,10 +85,10 @@ def synth(
     check_folder(out, files, overwrite)
     made = compose(load_digits(digits, mnist_root), strips, wanted, width, seed)
     write(made, out, files)
-    count, height, columns = made.images.shape
+    count, height, pixels = made.images.shape
     spread = "1 file" if files == 1 else f"{files} files"
     say(
-        f"wrote {count:,} strips of {height} x {columns} in {spread} to {out}: "
+        f"wrote {count:,} strips of {height} x {pixels} pixels in {spread} to {out}: "
         f"sums {made.sums.min()} to {made.sums.max()}, mean {made.sums.mean():.2f}"
     )
 

@@ -2,64 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from digitsum.cli import completion, options
-from digitsum.distributed import World
-from digitsum.outputs import check_checkpoint_paths
+from digitsum.cli.loading import find_modules_here
+from digitsum.files import check_checkpoint_paths
+from digitsum.training.distributed import World
 
 if TYPE_CHECKING:
+    from digitsum.datasets import DataOptions
     from digitsum.recipe import Scalar
+
+EXAMPLES = (
+    "digitsum train --arch cnn --epochs 50",
+    "digitsum train --arch reader --data mine --out mine.pt --seed 1",
+)
 
 
 def train(
+    data: options.DataToTrainOn = None,
+    labels: options.Labels = None,
+    mnist_root: options.MnistRoot = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of training strips at most; validation strips stay all.",
+            show_default="all",
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
     arch: Annotated[
         str | None,
         typer.Option(
-            help="Architecture: cnn, reader or resnet.",
-            show_default="none: it must be given, here or in a recipe",
+            metavar=options.ARCHITECTURES,
+            help="Architecture, one of digitsum's or a class of your own.",
+            show_default="none; name it here or in a recipe",
             autocompletion=completion.architectures,
+            rich_help_panel=options.MODEL,
         ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="Passes over the training strips.", show_default="the recipe's"),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Strips in a step.", show_default="the recipe's")
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Learning rate.", show_default="the recipe's")
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(help="Training strips at most; validation stays whole.", show_default="all"),
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Where to start from. resnet: imagenet, none, or a file in torchvision's format; "
-            "reader: none, reader (the weights that ship), or a reader's checkpoint.",
-            show_default="the recipe's",
+            metavar="none|imagenet|reader|FILE",
+            help="Weights to start from. resnet takes imagenet, none, or a file in torchvision's "
+            "format; reader takes none, reader (the bundled weights), or a reader's checkpoint.",
+            show_default=options.from_recipes("weights"),
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of passes over the training strips.",
+            show_default=options.from_recipes("epochs"),
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of strips in a step.",
+            show_default=options.from_recipes("batch_size"),
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Learning rate; the highest one if the schedule varies it.",
+            show_default=options.from_recipes("lr"),
+            rich_help_panel=options.RUN,
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Of initialisation, order, dropout, restarts.", show_default="0"),
+        typer.Option(
+            metavar="N",
+            help="Random seed for initialisation, order and dropout.",
+            show_default="0",
+            rich_help_panel=options.RUN,
+        ),
     ] = None,
-    data: options.DataToLearnFrom = None,
-    labels: options.Labels = None,
-    mnist_root: options.MnistRoot = None,
     recipe: Annotated[
         Path | None,
         typer.Option(
-            help="A YAML recipe; its keys go over the architecture's own.",
+            metavar="FILE.yaml",
+            help="A recipe; its keys come after the architecture's own.",
             show_default="none",
             autocompletion=completion.recipe_files,
+            rich_help_panel=options.RUN,
         ),
     ] = None,
     settings: Annotated[
@@ -67,34 +107,46 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Sets any key of the recipe. Repeatable.",
+            help="Set any key of the recipe. Can be repeated.",
             show_default="none",
+            rich_help_panel=options.RUN,
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The checkpoint to write.", show_default="ARCH.pt")
-    ] = None,
-    overwrite: options.Overwrite = False,
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Go on from the last finished epoch of this ….last.pt.",
-            show_default="a fresh run",
+            metavar="FILE.last.pt",
+            help="Resume a run after its last finished epoch.",
+            show_default="a new run",
             autocompletion=completion.checkpoints,
+            rich_help_panel=options.RUN,
         ),
     ] = None,
     device: options.DeviceOfRun = None,
     precision: options.PrecisionOfRun = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.pt",
+            help="The checkpoint to write.",
+            show_default="ARCH.pt",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
-    """Train a model on strips whose only label is the sum of their digits.
+    """Train a model on strips labelled with their sums.
 
-    Without --data, on strips composed from scikit-learn's handwritten digits (builtin). Writes
-    ARCH.pt, the weights of lowest validation loss, and ARCH.last.pt to go on from.
-    Precedence: the architecture's recipe, then --recipe, then --set, then these flags.
+    Without --data, the strips are composed from scikit-learn's handwritten digits (builtin).
+    Two checkpoints are written: ARCH.pt with the weights of lowest validation loss, and
+    ARCH.last.pt to resume from. Precedence: the architecture's recipe, then --recipe, then --set,
+    then the other options.
 
-    Over several processes: torchrun --nproc-per-node N -m digitsum train …; each batch is shared.
+    To train over several processes, each of which takes a shard of every batch: torchrun
+    --nproc-per-node N -m digitsum train …
     """
-    from digitsum.recipe import gather
+    from digitsum.datasets import DataOptions
+    from digitsum.recipe import merge_sources
 
     flags = {
         "arch": arch,
@@ -107,60 +159,59 @@ def train(
         "device": device,
         "precision": precision,
     }
-    given = gather(recipe, settings or (), flags)
+    given = merge_sources(recipe, settings or (), flags)
+    if ":" in str(given.get("arch")):
+        find_modules_here()
+    strips = DataOptions(data or (), labels, mnist_root)
     if resume is None:
-        _start(given, data or ["builtin"], labels, mnist_root, out, overwrite)
+        _start(given, strips, out, overwrite)
     else:
-        _go_on(resume, given, data, labels, mnist_root, out)
+        _resume(resume, given, strips, out)
 
 
 def _start(
-    given: Mapping[str, Scalar],
-    data: Sequence[str],
-    labels: Path | None,
-    mnist_root: Path | None,
-    out: Path | None,
-    overwrite: bool,
+    given: Mapping[str, Scalar], data: DataOptions, out: Path | None, overwrite: bool
 ) -> None:
     """A run from its beginning."""
     from digitsum.recipe import Recipe
 
     recipe = Recipe.from_dict(given)
-    path = out or Path(f"{recipe.arch}.pt")
-    if World.of_environment().leads:  # the others would find what it has just written
+
+    from digitsum import training
+
+    path = out or training.default_path(recipe.arch)
+    if World.from_environment().is_main:  # the others would find what it has just written
         check_checkpoint_paths(path, overwrite)
 
-    from digitsum import training
-    from digitsum.cli.show import run_shown
-    from digitsum.datasets import open_data
+    from digitsum.cli.display import run_shown
+    from digitsum.models import resolve_options
 
-    strips = open_data(data, labels, mnist_root)
-    run_shown(path, lambda report: training.train(recipe, strips, path, report))
+    recipe = resolve_options(recipe)
+    strips = data.open(fallback=["builtin"])
+    run_shown(
+        path,
+        lambda report: training.train(
+            strips, recipe, out=path, overwrite=True, progress=False, on_event=report
+        ),
+    )
 
 
-def _go_on(
-    resume: Path,
-    given: Mapping[str, Scalar],
-    data: Sequence[str] | None,
-    labels: Path | None,
-    mnist_root: Path | None,
-    out: Path | None,
-) -> None:
+def _resume(resume: Path, given: Mapping[str, Scalar], data: DataOptions, out: Path | None) -> None:
     """The rest of a run that stopped."""
     from digitsum import training
-    from digitsum.cli.show import run_shown, say
-    from digitsum.datasets import open_data
-    from digitsum.evaluation import run_data
-    from digitsum.resuming import StoppedRun
+    from digitsum.cli.display import run_shown, say
+    from digitsum.evaluation.overlap import given_or_own
+    from digitsum.training.resuming import StoppedRun
 
     stopped = StoppedRun.open(resume, given, out)
     if stopped.finished:
         epochs = stopped.recipe.epochs
-        say(f"{resume} is of a finished run of {epochs} epochs: there is nothing left to do")
+        say(f"{resume} is of a finished run of {epochs} epochs: nothing is left to do")
         return
-    if data:
-        strips = open_data(data, labels, mnist_root)
-    else:
-        strips = run_data(stopped.checkpoint, labels, mnist_root)
-    say(f"going on after epoch {stopped.epochs_done} of {stopped.recipe.epochs}")
-    run_shown(stopped.path, lambda report: training.resume(stopped, strips, report), True)
+    strips = given_or_own(data, [(str(resume), stopped.checkpoint)])
+    say(f"resuming after epoch {stopped.epochs_done} of {stopped.recipe.epochs}")
+    run_shown(
+        stopped.path,
+        lambda report: training.resume(stopped, strips, progress=False, on_event=report),
+        resumed=True,
+    )

@@ -1,4 +1,4 @@
-"""How `digitsum predict` writes readings: CSV, JSON lines, one JSON document, or sums as .npy."""
+"""How `digitsum predict` writes: CSV, JSON lines, one JSON document, or sums as .npy."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from digitsum.errors import UsageError
-from digitsum.outputs import whole_file
+from digitsum.files import whole_file
 
 if TYPE_CHECKING:
-    from digitsum.readings import Readings
+    from digitsum.inference import FilePredictions
+    from digitsum.predictions import Prediction
 
-COLUMNS = ("index", "sum", "value", "confidence", "digits", "columns", "file")
+COLUMNS = ("file", "index", "sum", "value", "confidence", "digits", "positions")
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".npy": "npy", ".json": "json"}
 
-Write = Callable[[str, int, "Readings"], None]  # file, index of the first, readings
+Write = Callable[["FilePredictions"], None]
 
 
 def kind(out: Path | None, format: str | None, as_json: bool) -> str:
@@ -50,7 +51,7 @@ def open_writer(
     header: bool = True,
     min_confidence: float | None = None,
 ) -> Iterator[Write]:
-    """A function that writes readings, to stdout or, whole or not at all, to a file.
+    """A function that writes predictions, to stdout or, whole or not at all, to a file.
 
     Args:
         kind: See `kind`.
@@ -58,7 +59,8 @@ def open_writer(
         model: Name, for the JSON document.
         arch: Likewise.
         header: Whether a CSV begins with the names of its columns.
-        min_confidence: Where it is given, a last column `sure` says whether a reading reaches it.
+        min_confidence: Where it is given, a last column `confident` says whether a prediction
+            reaches it.
     """
     if kind == "npy":
         with _sums(out) as write:
@@ -80,16 +82,15 @@ def _lines(
     kind: str, text: TextIO, model: str, arch: str, header: bool, min_confidence: float | None
 ) -> Iterator[Write]:
     """Rows as they come, so that memory does not grow with the number of strips."""
-    names = COLUMNS if min_confidence is None else (*COLUMNS, "sure")
+    names = COLUMNS if min_confidence is None else (*COLUMNS, "confident")
     table = csv.writer(text, lineterminator="\n")
     comma = itertools.chain([""], itertools.repeat(",\n"))  # between rows of a JSON document
 
-    def write(file: str, start: int, readings: Readings) -> None:
-        for index, row in enumerate(_rows(readings), start):
-            row = {"index": index, **row, "file": file}
+    def write(chunk: FilePredictions) -> None:
+        for index, prediction in enumerate(chunk.predictions, chunk.start):
+            row = {"file": chunk.file, "index": index, **_plain(prediction)}
             if min_confidence is not None:
-                assert readings.confidence is not None
-                row["sure"] = bool(readings.confidence[index - start] >= min_confidence)
+                row["confident"] = (prediction.confidence or 0) >= min_confidence
             if kind == "csv":
                 table.writerow(_cell(row[name]) for name in names)
             elif kind == "jsonl":
@@ -100,7 +101,9 @@ def _lines(
     if kind == "csv" and header:
         table.writerow(names)
     elif kind == "json":
-        text.write(f'{{"model": {json.dumps(model)}, "arch": {json.dumps(arch)}, "readings": [\n')
+        text.write(
+            f'{{"model": {json.dumps(model)}, "arch": {json.dumps(arch)}, "predictions": [\n'
+        )
     yield write
     if kind == "json":
         text.write("\n]}\n")
@@ -113,25 +116,18 @@ def _sums(out: Path | None) -> Iterator[Write]:
 
     assert out is not None  # `kind` gives npy for a file of that name alone
     sums: list[np.ndarray[Any, Any]] = []
-    yield lambda file, start, readings: sums.append(readings.sum)
+    yield lambda chunk: sums.append(chunk.predictions.sum)
     with whole_file(out) as stream:
         np.save(stream, np.concatenate([np.zeros(0, np.int64), *sums]), allow_pickle=False)
 
 
-def _rows(readings: Readings) -> Iterator[dict[str, Any]]:
-    """Readings as plain values; None for what the model does not say."""
-    for i in range(len(readings)):
-        digits, columns = readings.digits, readings.columns
-        held = None if digits is None else digits[i] >= 0
-        yield {
-            "sum": int(readings.sum[i]),
-            "value": round(float(readings.value[i]), 4),
-            "confidence": None
-            if readings.confidence is None
-            else round(float(readings.confidence[i]), 6),
-            "digits": None if digits is None else digits[i][held].tolist(),
-            "columns": None if columns is None else columns[i][held].tolist(),
-        }
+def _plain(prediction: Prediction) -> dict[str, Any]:
+    """A prediction as plain values, rounded; None for what the model does not say."""
+    row = prediction.to_dict()
+    row["value"] = round(row["value"], 4)
+    if row["confidence"] is not None:
+        row["confidence"] = round(row["confidence"], 6)
+    return row
 
 
 def _cell(value: object) -> object:

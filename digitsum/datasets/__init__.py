@@ -1,25 +1,40 @@
-"""Strips and sums: files, names, composition and split."""
+"""Strips and sums: files, names, composition and split. Nothing here needs torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from digitsum.datasets.arrays import StripSet, find_pairs, join_digits, open_pairs
 from digitsum.datasets.digits import load_digits
+from digitsum.datasets.pairs import find_pairs, join_digits, open_pairs
+from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import DataError, UsageError
 
 # name: strips and synthesis seed, composed in memory; the name is also the source of digits
 NAMES = {"builtin": (30_000, 0), "mnist": (30_000, 0), "mnist-test": (10_000, 1)}
 
+Sources = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What a person says of the strips: `--data`, `--labels` and `--mnist-root`."""
+
+    sources: Sequence[str | Path] = ()
+    labels: Path | None = None
+    mnist_root: Path | None = None
+
+    def open(self, fallback: Sequence[str] = ()) -> StripSet:
+        """The strips that were named, or those of `fallback` if none were; see `open_data`."""
+        return open_data(self.sources or fallback, self.labels, self.mnist_root)
+
 
 def open_data(
-    sources: str | Path | Sequence[str | Path],
-    labels: Path | None = None,
-    mnist_root: Path | None = None,
+    sources: Sources, labels: Path | None = None, mnist_root: Path | None = None
 ) -> StripSet:
     """Strips by name, folder or file; several sources are joined in order.
 
@@ -45,15 +60,19 @@ def open_data(
         raise DataError(f"--data: strips of one set need one width, seen {sorted(widths)}")
     return StripSet(
         name=list(names),
-        parts=[part for strips in sets for part in strips.parts],
+        files=[file for strips in sets for file in strips.files],
         sums=np.concatenate([strips.sums for strips in sets]),
         truth=lambda: join_digits([strips.truth() for strips in sets]),
     )
 
 
+def as_strip_set(data: StripSet | Sources) -> StripSet:
+    """A set as it is, or the strips that the sources name; see `open_data`."""
+    return data if isinstance(data, StripSet) else open_data(data)
+
+
 def _open(source: str, labels: Path | None, mnist_root: Path | None) -> StripSet:
     if source in NAMES:
         strips, seed = NAMES[source]
-        made = compose(load_digits(source, mnist_root), strips, seed=seed)
-        return StripSet([source], [made.images], made.sums, lambda: made.truth.digits)
+        return compose(load_digits(source, mnist_root), strips, seed=seed).as_strips(source)
     return open_pairs(find_pairs(Path(source), labels), [source])

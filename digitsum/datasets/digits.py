@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.datasets.arrays import map_array
-from digitsum.download import unreachable
 from digitsum.errors import DataError, InstallationError
-from digitsum.vision import torchvision
+from digitsum.torchvision_access import torchvision, unreachable
 
 SIDE = 28  # rows and columns of a digit image
 
@@ -53,7 +52,7 @@ def _builtin() -> Digits:
     """The 1,797 handwritten 8x8 digits inside scikit-learn, drawn at MNIST's size and stroke.
 
     Each 8x8 image counts the inked pixels, 0..16, of 4x4 blocks of a 32x32 scan. A cubic spline
-    brings it to 20 rows and 24 columns (these digits are narrower than MNIST's), a blur takes
+    brings it to 20 x 24 pixels (these digits are narrower than MNIST's), a blur takes
     the blocks out, an unsharp mask opens the loops that the blur closed, and a straight cut
     through the slopes gives strokes of MNIST's width with grey edges. Over all digits 12.6% of
     the pixels are above half, 13.2% in MNIST; strokes are 3.9 pixels wide, 3.3 in MNIST.
@@ -81,8 +80,8 @@ def _mnist(train: bool, root: Path | None) -> Digits:
     if root is None and os.environ.get("DIGITSUM_MNIST"):
         root = Path(os.environ["DIGITSUM_MNIST"])
     folder = root or cache_folder() / "mnist"
-    raw, part = folder / "MNIST" / "raw", "train" if train else "t10k"
-    names = (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
+    raw, half = folder / "MNIST" / "raw", "train" if train else "t10k"
+    names = (f"{half}-images-idx3-ubyte", f"{half}-labels-idx1-ubyte")
     if not all((raw / name).exists() for name in names):
         if root is not None:
             raise DataError(

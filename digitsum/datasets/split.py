@@ -14,7 +14,7 @@ VALIDATION = 0.2  # share of the strips (technical report, 2.1)
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of the two parts."""
+    """Row numbers of the training and the validation strips."""
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]
@@ -26,11 +26,11 @@ def split_rows(count: int, seed: int, limit: int | None = None) -> Split:
     Args:
         count: Strips in all.
         seed: Its `random_state`.
-        limit: Keeps the first `limit` of the training part's seeded order, so that smaller sets
+        limit: Keeps the first `limit` of the training split's seeded order, so that smaller sets
             nest in larger ones; validation stays whole.
 
     Raises:
-        DataError: There are too few strips for two parts.
+        DataError: There are too few strips to split.
     """
     from sklearn.model_selection import train_test_split
 

@@ -1,10 +1,10 @@
 """Strips composed from single digits, by the rules measured on the original strips.
 
-Letters: N strips, K digits in a strip, W columns. Digits are 28x28, strips 40 rows high.
+Letters: N strips, K digits in a strip, W width in pixels. Digits are 28x28, strips 40 x W.
 
 - Digits are drawn uniformly from all images of the source.
 - Left edge of the first: max(0, u), u uniform in -14..14. Each next: 28 + u further right.
-  So half of the first digits stand at column 0, and boxes of neighbours overlap by up to 14.
+  So half of the first digits stand at the left edge, and boxes of neighbours overlap by up to 14.
 - Top edge: uniform in 0..11.
 - Where digits overlap, pixels are added in uint8 and wrap around at 256.
 """
@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.datasets.arrays import ROWS
-from digitsum.datasets.digits import SIDE, Digits
+from digitsum.datasets.digits import SIDE, Digits, load_digits
+from digitsum.datasets.strips import ROWS, StripSet
 from digitsum.errors import OutputExistsError, UsageError
-from digitsum.outputs import whole_file
+from digitsum.files import whole_file
 
-SWAY = 14  # columns that a digit may stand left or right of its place
-PITCH = SIDE + SWAY  # columns that a digit needs at the most
+SWAY = 14  # pixels by which a digit may stand left or right of its place
+PITCH = SIDE + SWAY  # pixels that a digit needs at the most
 MAX_WIDTH = 2**15 - 1  # positions are kept as int16
 
 
@@ -44,9 +44,13 @@ class Composition:
     sums: NDArray[np.int64]  # (N,)
     truth: Truth
 
+    def as_strips(self, name: str) -> StripSet:
+        """The strips as a set that is trained or scored on; the truth is there for evaluation."""
+        return StripSet([name], [self.images], self.sums, lambda: self.truth.digits)
+
 
 def compose(
-    digits: Digits,
+    digits: Digits | str,
     strips: int,
     per_strip: tuple[int, int] = (4, 4),
     width: int | None = None,
@@ -56,30 +60,23 @@ def compose(
     """Composes strips; equal arguments give equal strips on every machine.
 
     Args:
-        digits: Where single digits are drawn from.
+        digits: Where single digits are drawn from, or the name of it as `load_digits` takes.
         strips: How many strips, from 1 up.
         per_strip: Fewest and most digits in a strip, drawn uniformly from this range.
-        width: Columns of a strip; by default 42 for each of the most digits, the least that
-            always suffices.
-        seed: Of the generator.
+        width: Width of a strip in pixels; by default 42 for each of the most digits, the least
+            that always suffices.
+        seed: Random seed of digits and places.
         clip: Let additions stop at 255 where digits overlap, as no original strip does.
 
     Raises:
         UsageError: The numbers do not fit each other.
+        DataError: The source of digits is missing or broken.
     """
+    if isinstance(digits, str):
+        digits = load_digits(digits)
     fewest, most = per_strip
     width = PITCH * most if width is None else width
-    if strips < 1 or not 1 <= fewest <= most:
-        raise UsageError(
-            f"cannot compose {strips} strips of {fewest} to {most} digits: give 1 strip or more, "
-            "of 1 digit or more, the fewest first"
-        )
-    if seed < 0:
-        raise UsageError(f"seed {seed} is not allowed: it must be from 0 up")
-    if width > MAX_WIDTH:
-        raise UsageError(f"width {width} is too large: {MAX_WIDTH} columns at most")
-    if width < PITCH * most:
-        raise UsageError(f"width {width} is too small: {most} digits need {PITCH * most} columns")
+    _check_numbers(strips, per_strip, width, seed)
 
     rng = np.random.default_rng(seed)
     counts = rng.integers(fewest, most + 1, strips)
@@ -97,14 +94,25 @@ def compose(
 
     present = np.arange(most) < counts[:, None]  # (N, Kmax)
     shown = digits.labels[chosen].astype(np.int8)
-    return Composition(
-        images=images,
-        sums=np.where(present, shown, 0).sum(axis=1, dtype=np.int64),
-        truth=Truth(
-            digits=np.where(present, shown, -1).astype(np.int8),
-            positions=np.where(present[..., None], np.stack([left, top], 2), -1).astype(np.int16),
-        ),
-    )
+    sums = np.where(present, shown, 0).sum(axis=1, dtype=np.int64)
+    places = np.where(present[..., None], np.stack([left, top], 2), -1).astype(np.int16)
+    return Composition(images, sums, Truth(np.where(present, shown, -1).astype(np.int8), places))
+
+
+def _check_numbers(strips: int, per_strip: tuple[int, int], width: int, seed: int) -> None:
+    """Refuses numbers that do not fit each other."""
+    fewest, most = per_strip
+    if strips < 1 or not 1 <= fewest <= most:
+        raise UsageError(
+            f"cannot compose {strips} strips of {fewest} to {most} digits: give 1 strip or more, "
+            "of 1 digit or more, the fewest first"
+        )
+    if seed < 0:
+        raise UsageError(f"seed {seed} is not allowed: it must be from 0 up")
+    if width > MAX_WIDTH:
+        raise UsageError(f"width {width} is too large: {MAX_WIDTH} pixels at most")
+    if width < PITCH * most:
+        raise UsageError(f"width {width} is too small: {most} digits need {PITCH * most} pixels")
 
 
 def write(made: Composition, folder: Path, files: int) -> None:

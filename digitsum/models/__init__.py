@@ -1,28 +1,29 @@
 """The architectures, by name.
 
-An architecture is an `nn.Module` built as `Class(width, **options)`, with three methods, and
-nothing outside this package knows more of it:
-
-    forward(strips) -> outputs                   strips (B, 1, H, W) float32 in 0..1
-    loss(outputs, sums, progress) -> scalar      sums (B,) float32, progress 0..1 over the run
-    read(outputs, digits_per_strip) -> Readings
-
-To add one: a file here, a row in `ARCHITECTURES`, and `recipes/NAME.yaml`, whose keys past the
-common ones are the options of its constructor. Importing this module loads no torch.
+To add one to digitsum: a file here with a subclass of `Architecture`, a row in `ARCHITECTURES`,
+and `recipes/NAME.yaml`. One that lives outside needs none of that: it is named as `module:Class`.
+Importing this module loads no torch.
 """
 
 from __future__ import annotations
 
+import inspect
+import sys
+import typing
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from digitsum.errors import CheckpointError, DigitsumError, RecipeError, UsageError
+from digitsum.recipe import Recipe, coerce, unknown_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection
 
     import torch
-    from torch import nn
+
+    from digitsum.models.base import Architecture
 
 ARCHITECTURES = {
     "cnn": "digitsum.models.cnn:AttentionCNN",
@@ -31,48 +32,125 @@ ARCHITECTURES = {
 }
 
 
-def architecture(arch: str) -> type[nn.Module]:
-    """The class behind a name.
+def architecture(arch: str) -> type[Architecture]:
+    """The class behind a name that a person gave; `module:Class` is imported.
 
     Raises:
-        UsageError: The name is not in the table.
+        UsageError: There is no such architecture.
     """
-    if arch not in ARCHITECTURES:
-        raise UsageError(f"unknown architecture '{arch}': choose from {', '.join(ARCHITECTURES)}")
-    module, _, name = ARCHITECTURES[arch].partition(":")
-    cls: type[nn.Module] = getattr(import_module(module), name)
-    return cls
+    from digitsum.models.base import Architecture
+
+    if arch not in ARCHITECTURES and not all(arch.partition(":")):
+        raise UsageError(
+            f"unknown architecture '{arch}': choose from {', '.join(ARCHITECTURES)}, or name a "
+            "class of your own as module:Class"
+        )
+    module, _, name = ARCHITECTURES.get(arch, arch).partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"architecture {arch} cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Architecture)):
+        raise UsageError(
+            f"{arch} is no architecture: it must be a subclass of digitsum.Architecture"
+        )
+    return found
 
 
-def create(arch: str, width: int, options: Mapping[str, Any], pretrained: bool = True) -> nn.Module:
-    """A fresh model for strips `width` columns wide, initialised from torch's global seed.
+def architecture_of_checkpoint(
+    arch: str, path: str, named: Collection[str] = ()
+) -> type[Architecture]:
+    """The class that a checkpoint names; digitsum imports nothing because a file says so.
+
+    A class from outside digitsum is taken only if the person has named it too, or if its module is
+    imported already.
 
     Args:
-        arch: Name of the architecture.
-        width: Columns of the strips.
-        options: The architecture's own keys of a recipe.
-        pretrained: Whether an option called `weights`, which says where a fresh model starts,
-            has its say. It has none where other weights go over the model's anyway.
+        arch: As the checkpoint has it.
+        path: Path of the checkpoint, for messages.
+        named: Architectures that the person has named.
 
     Raises:
-        UsageError: No architecture has that name.
-        RecipeError: An option is unknown or not allowed.
-        WeightsError: Pretrained weights were asked for and cannot be had.
+        CheckpointError: The architecture is unknown, or has not been named by the person.
+        UsageError: It was named and cannot be imported.
     """
-    cls = architecture(arch)
-    if "weights" in options and not pretrained:
-        options = {**options, "weights": "none"}
+    from digitsum.models.base import Architecture
+
+    if arch in ARCHITECTURES or arch in named:
+        return architecture(arch)
+    module, colon, name = arch.partition(":")
+    found = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    if isinstance(found, type) and issubclass(found, Architecture):
+        return found
+    if not (module and colon and name):
+        raise CheckpointError(
+            f"{path} is of the unknown architecture '{arch}': this digitsum has "
+            f"{', '.join(ARCHITECTURES)}"
+        )
+    raise CheckpointError(
+        f"{path} is of the architecture {arch}, which digitsum does not import because a file says "
+        f"so: if you trust that module, name it with --arch {arch} (in Python: import {module})"
+    )
+
+
+def resolve_options(recipe: Recipe) -> Recipe:
+    """The recipe with its options checked against the architecture and of the right types.
+
+    Raises:
+        UsageError: There is no such architecture.
+        RecipeError: An option is unknown or of the wrong type.
+    """
+    options = check_options(architecture(recipe.arch), recipe.arch, recipe.options)
+    return replace(recipe, options=options)
+
+
+def check_options(cls: type[Architecture], arch: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the types that the constructor's annotations name, all defaults filled in.
+
+    Raises:
+        RecipeError: An option is unknown, missing, or of the wrong type.
+    """
+    parameters = dict(inspect.signature(cls).parameters)
+    parameters.pop("width", None)
+    annotations = typing.get_type_hints(cls.__init__)
+    checked = {}
+    for key in options:
+        if key not in parameters:
+            common = [name for name in Recipe.__dataclass_fields__ if name != "options"]
+            raise RecipeError(unknown_key(key, arch, [*common, *parameters]))
+    for key, parameter in parameters.items():
+        if key not in options and parameter.default is parameter.empty:
+            raise RecipeError(f"{key} is missing: {arch} needs it in its recipe")
+        value = options.get(key, parameter.default)
+        checked[key] = coerce(key, value, annotations.get(key, Any))
+    return checked
+
+
+def create(cls: type[Architecture], width: int, options: Mapping[str, Any]) -> Architecture:
+    """A fresh model for strips of that width, initialised from torch's global seed.
+
+    Args:
+        cls: The architecture.
+        width: Width of the strips in pixels.
+        options: Keyword arguments of its constructor; see `check_options`.
+
+    Raises:
+        RecipeError: An option is not allowed.
+    """
     try:
         return cls(width, **options)
     except DigitsumError:
         raise
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"{arch} cannot be built from this recipe: {error}") from error
+        raise RecipeError(f"{cls.__name__} cannot be built from this recipe: {error}") from error
 
 
 def restore(
-    arch: str, width: int, options: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
-) -> nn.Module:
+    cls: type[Architecture],
+    width: int,
+    options: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+) -> Architecture:
     """The model that `weights` belong to, in evaluation mode on the CPU.
 
     It is laid out without memory first, so names and shapes are compared before anything is
@@ -84,10 +162,10 @@ def restore(
     import torch
 
     with torch.device("meta"):
-        model = create(arch, width, options, pretrained=False)
+        model = create(cls, width, options)
     expected = model.state_dict()
     if problem := _difference(expected, weights):
-        raise CheckpointError(f"weights do not fit the architecture '{arch}': {problem}")
+        raise CheckpointError(f"weights do not fit the architecture {cls.__name__}: {problem}")
     model.load_state_dict({name: weights[name].clone() for name in expected}, assign=True)
     return model.requires_grad_().eval()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import cast
 
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class Attention(nn.Module):
         return x * cast(Tensor, self.weigh(x))
 
 
-def convolution(inputs: int, outputs: int) -> list[nn.Module]:
+def conv_bn(inputs: int, outputs: int) -> list[nn.Module]:
     """3x3 convolution and batch norm; height and width are kept."""
     return [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), nn.BatchNorm2d(outputs)]
 
@@ -30,7 +31,7 @@ class AttentionCNN(Regressor):
     """Three convolutions, attention, global average pooling, three linear layers.
 
     Args:
-        width: Columns of the strips.
+        width: Width of the strips in pixels.
         dropout: Share of units dropped after each hidden layer of the head, 0..1.
         loss: Name of a loss in `digitsum.losses`.
         focal_beta: See `losses.focal_l1`.
@@ -39,6 +40,10 @@ class AttentionCNN(Regressor):
     Raises:
         RecipeError: An option is not allowed.
     """
+
+    folds_batch_norm = True
+
+    backbone: nn.Sequential
 
     def __init__(
         self,
@@ -52,13 +57,13 @@ class AttentionCNN(Regressor):
         if not 0 <= dropout < 1:
             raise RecipeError(f"dropout: {dropout} is not allowed: it must be in 0..1, below 1")
         self.backbone = nn.Sequential(  # (B, 1, H, W) -> (B, 128)
-            *convolution(1, 32),
+            *conv_bn(1, 32),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),  # after pooling: the same function, on a quarter of the places
-            *convolution(32, 64),
+            *conv_bn(32, 64),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
-            *convolution(64, 128),
+            *conv_bn(64, 128),
             nn.ReLU(inplace=True),
             Attention(128),
             nn.AdaptiveAvgPool2d(1),
@@ -73,3 +78,10 @@ class AttentionCNN(Regressor):
             nn.Dropout(dropout),
             nn.Linear(128, 1),
         )
+
+    def attention_map(self, strips: Tensor) -> Tensor:
+        """What the attention layer multiplies each place of its feature map by, (B, 1, h, w)."""
+        before = itertools.takewhile(lambda layer: not isinstance(layer, Attention), self.backbone)
+        features = nn.Sequential(*before)(strips)
+        (attention,) = (layer for layer in self.backbone if isinstance(layer, Attention))
+        return cast(Tensor, attention.weigh(features))

@@ -1,4 +1,4 @@
-"""Batch norm folded into the convolution before it, for reading: the same function, cheaper."""
+"""Batch norm folded into the convolution before it, for prediction: the same function, cheaper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     In evaluation mode batch norm scales and shifts each channel by constants, which the weights
     and the bias of a convolution can take over. Wherever a module holds a convolution and right
     after it a batch norm of as many channels, in the order of their registration, the two become
-    one; all architectures here apply them in that order (tested).
+    one. An architecture that applies its layers in that order says so (`folds_batch_norm`).
     """
     for module in list(model.modules()):
         before: tuple[str, nn.Conv2d] | None = None

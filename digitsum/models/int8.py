@@ -1,7 +1,7 @@
-"""The reader's net in 8-bit integers, for reading.
+"""A net of columns in 8-bit integers, for prediction.
 
-Some four times as fast where a processor has instructions for them (VNNI), and right nearly as
-often (docs/performance.md has both figures).
+It is some four times as fast where a processor has instructions for them (VNNI), and nearly as
+accurate (docs/performance.md has both figures).
 
 Weights are whole numbers in -127..127 with a scale for each output channel, what flows from one
 convolution to the next whole numbers in 0..255 with a scale for each place, found on samples.
@@ -11,7 +11,7 @@ quantization for x86 processors compiles to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
@@ -22,11 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from digitsum.errors import UsageError
-from digitsum.models.reader import Reader, Residual
-
-SAMPLES = 256  # strips that scales are found on
-
-Stage = nn.Conv2d | nn.MaxPool2d | Residual
+from digitsum.models.base import Architecture
+from digitsum.models.blocks import Residual
+from digitsum.predictions import Predictions
 
 
 def is_supported() -> bool:
@@ -36,21 +34,37 @@ def is_supported() -> bool:
     )
 
 
-def to_int8(model: nn.Module, samples: NDArray[np.uint8]) -> Int8Reader:
-    """A reader that reads in 8-bit integers.
+def to_int8(
+    model: Architecture,
+    stages: Sequence[nn.Module],
+    head: nn.Linear,
+    samples: NDArray[np.uint8],
+) -> Int8Model:
+    """A model that computes in 8-bit integers.
 
     Args:
         model: In evaluation mode, its batch norms folded (`fold_batch_norm`).
-        samples: (N, 40, W) uint8, like those that it is to read.
+        stages: Its convolutions, each followed by a ReLU, its residual blocks and its pooling over
+            all rows, in order.
+        head: Its last layer, features to logits in each column.
+        samples: (N, 40, W) uint8, like the strips that it will be given.
 
     Raises:
-        UsageError: It is no reader, or this PyTorch cannot.
+        UsageError: This PyTorch has no such operators, or they fail on this processor.
     """
-    if not isinstance(model, Reader):
-        raise UsageError("--precision int8: of the architectures, only reader reads in it")
     if not is_supported():
         raise UsageError("--precision int8: this PyTorch has no oneDNN for it; give auto or fp32")
-    return Int8Reader(model, torch.from_numpy(samples).unsqueeze(1).float() / 255)
+    strips = torch.from_numpy(samples).unsqueeze(1).float() / 255
+    try:
+        made = Int8Model(model, stages, head, strips)
+        with torch.inference_mode():
+            made(strips[:1])  # operators that are there may still fail
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"--precision int8 fails on this processor ({reason}): give auto or fp32"
+        ) from error
+    return made
 
 
 class Int8Convolution:
@@ -91,25 +105,32 @@ class Int8Convolution:
         return result
 
 
-class Int8Reader(nn.Module):
-    """Reads as the reader that it is made of does; it cannot be trained.
+class Int8Model(Architecture):
+    """Predicts as the model that it is made of does; it cannot be trained.
 
     Args:
-        reader: In evaluation mode, its batch norms folded.
+        model: In evaluation mode, its batch norms folded.
+        stages: See `to_int8`.
+        head: See `to_int8`.
         samples: Strips (N, 1, 40, W) in 0..1; the largest number that they lead to at a place is
             the largest that can stand there.
     """
 
-    def __init__(self, reader: Reader, samples: Tensor) -> None:
-        super().__init__()
-        self.head, self.read = reader.head, reader.read
+    any_width = True
+
+    def __init__(
+        self, model: Architecture, stages: Sequence[nn.Module], head: nn.Linear, samples: Tensor
+    ) -> None:
+        super().__init__(model.width)
+        self.head = head
+        self.predict_as, self.columns_as = model.predict, model.column_probabilities
         self.stages: list[Callable[[Tensor], Tensor]] = []
         self.scale, x = 1 / 255, samples  # pixels are 8-bit integers as they are
         with torch.inference_mode():
-            for stage in stages(reader):
+            for stage in stages:
                 x = self._add(stage, x)
 
-    def _add(self, stage: Stage, x: Tensor) -> Tensor:
+    def _add(self, stage: nn.Module, x: Tensor) -> Tensor:
         """Converts one more stage; gives what comes out of it for the samples `x`."""
         if isinstance(stage, nn.MaxPool2d):
             self.stages.append(_highest)
@@ -119,7 +140,7 @@ class Int8Reader(nn.Module):
             x = F.relu(stage(x), inplace=True)
             self.scale = _scale(x)
             self.stages.append(Int8Convolution(stage, before, self.scale))
-        else:
+        elif isinstance(stage, Residual):
             first, second = (m for m in stage.branch if isinstance(m, nn.Conv2d))
             inner = F.relu(first(x), inplace=True)
             x = F.relu(x + second(inner), inplace=True)
@@ -127,16 +148,30 @@ class Int8Reader(nn.Module):
             narrow = Int8Convolution(first, before, between)
             wide = Int8Convolution(second, between, self.scale)
             self.stages.append(partial(_residual, narrow, wide))
+        else:
+            raise TypeError(f"there is no 8-bit form of {type(stage).__name__}")
         return x
 
     def forward(self, strips: Tensor) -> Tensor:
-        """As `Reader.forward`."""
+        """(B, 1, 40, W) float32 in 0..1 -> (B, T, 11) log-probabilities, as the original."""
         x = (strips * 255).round().to(torch.uint8).contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             x = stage(x)
         features = (x.float() * self.scale).squeeze(2).transpose(1, 2)
         log_probs: Tensor = self.head(features).log_softmax(-1)
         return log_probs
+
+    def loss(self, outputs: Tensor, sums: Tensor, progress: float) -> Tensor:
+        """There is none: 8-bit integers have no gradients."""
+        raise UsageError("--precision int8 is for prediction alone: train in fp32 or bf16")
+
+    def predict(self, outputs: Tensor, digits_per_strip: int | None = None) -> Predictions:
+        """Predicts as the original model does."""
+        return self.predict_as(outputs, digits_per_strip)
+
+    def column_probabilities(self, outputs: Tensor) -> Tensor | None:
+        """Gives the probabilities that the original model would."""
+        return self.columns_as(outputs)
 
 
 def _residual(first: Int8Convolution, second: Int8Convolution, x: Tensor) -> Tensor:
@@ -146,17 +181,6 @@ def _residual(first: Int8Convolution, second: Int8Convolution, x: Tensor) -> Ten
 def _highest(x: Tensor) -> Tensor:
     """Max-pooling over all rows, which PyTorch has for no 8-bit integers."""
     return x.amax(2, keepdim=True).contiguous(memory_format=torch.channels_last)
-
-
-def stages(reader: Reader) -> list[Stage]:
-    """Its convolutions, each followed by a ReLU, its residual blocks and its pooling, in order."""
-    found: list[Stage] = []
-    for module in reader.features:
-        if isinstance(module, nn.Sequential):
-            module = module[0]
-        if isinstance(module, nn.Conv2d | nn.MaxPool2d | Residual):
-            found.append(module)
-    return found
 
 
 def _scale(x: Tensor) -> float:

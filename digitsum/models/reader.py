@@ -1,87 +1,63 @@
 """The reader: what each column of a strip holds, learnt from sums alone.
 
-A small fully convolutional net looks at strips of any width and says, every 4 pixels, with what
-probability nothing or one of the digits stands there. The probability of the strip's sum follows
-exactly (see `digitsum.columns`), and its logarithm is what training raises. Nobody ever says which
-digit stands where.
+A small fully convolutional net gives, for strips of any width and for every 4 pixels of it, the
+probability of a blank and of each digit. The probability of the strip's sum follows exactly (see
+`digitsum.models.sum_likelihood`), and training maximises its logarithm. No label says which digit
+stands where.
+
+Letters: B batch, T columns, K digits in a strip, S possible sums.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from digitsum.checkpoint import load, locate
-from digitsum.columns import SYMBOLS, log_likelihood, most_likely, sum_distribution
+from digitsum.checkpoint import load_checkpoint, locate_checkpoint
 from digitsum.errors import CheckpointError, DataError, RecipeError, WeightsError
-from digitsum.readings import Readings
+from digitsum.models.base import Architecture
+from digitsum.models.blocks import Residual, conv_bn_relu
+from digitsum.models.sum_likelihood import (
+    SYMBOLS,
+    count_sum_distribution,
+    log_likelihood,
+    most_likely,
+    sum_distribution,
+    viterbi,
+)
+from digitsum.predictions import Predictions
 
 ROWS_LEFT = 10  # rows of the feature map, of 40
 DIGIT_ROWS = 7  # of them that a digit's box of 28 pixels takes
 STRIDE = 4  # pixels between columns
-TABLE_CELLS = 2**22  # counts times sums times strips that are read at once: some 300 MB at the most
+PLAIN = (nn.BatchNorm2d, nn.ReLU, nn.Identity)  # layers that folding and int8 take in
+TABLE_CELLS = 2**22  # counts times sums times strips at once: some 300 MB at most
 
 
-def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-class Residual(nn.Module):
-    """Two convolutions beside an identity (He et al., 2016); shapes are kept.
-
-    Args:
-        channels: C.
-        rows: Rows of the kernel; 1 where height is folded away.
-    """
-
-    def __init__(self, channels: int, rows: int = 3) -> None:
-        super().__init__()
-        kernel, padding = (rows, 3), (rows // 2, 1)
-        self.branch = nn.Sequential(
-            nn.Conv2d(channels, channels, kernel, padding=padding, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, kernel, padding=padding, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.branch(x), inplace=True)
-
-
-class Reader(nn.Module):
+class Reader(Architecture):
     """Columns of digits from strips of any width.
 
     Args:
-        width: Columns of the strips that it is trained on; it takes any other.
+        width: Width of the strips that it is trained on, in pixels; it takes any other.
         digits_per_strip: How many digits each strip is known to hold, a fact about the data set
-            rather than a label; None if only sums are known. Knowing it is what tells a 0 from
-            nothing and keeps a digit in one column.
+            rather than a label; None if only sums are known. Knowing it is what tells a 0 from a
+            blank and keeps a digit in one column.
         guide: Share of the run in which the expected sum and count are fitted too, ever less: at
             first the likelihood is nearly flat.
-        weights: `none` (fresh), or what to start from: a reader's checkpoint, or `reader`, the
-            weights that ship.
 
     Raises:
         RecipeError: An option is not allowed.
-        WeightsError: The weights cannot be had, or are not a reader's.
     """
 
-    def __init__(
-        self,
-        width: int,
-        digits_per_strip: int | None = 4,
-        guide: float = 1 / 6,
-        weights: str = "none",
-    ) -> None:
-        super().__init__()
+    any_width = True
+    folds_batch_norm = True
+    export_names = ("value", "sum", "confidence", "digits")
+
+    def __init__(self, width: int, digits_per_strip: int | None = 4, guide: float = 1 / 6) -> None:
+        super().__init__(width)
         columns = -(-width // STRIDE)
         if digits_per_strip is not None and not 1 <= digits_per_strip <= columns:
             raise RecipeError(
@@ -92,9 +68,9 @@ class Reader(nn.Module):
             raise RecipeError(f"guide: {guide} is not allowed: it must be in 0..1")
         self.digits_per_strip, self.guide = digits_per_strip, guide
         self.features = nn.Sequential(  # (B, 1, 40, W) -> (B, 128, 1, T)
-            convolution(1, 16),
-            convolution(16, 32, stride=2),
-            convolution(32, 64, stride=2),
+            conv_bn_relu(1, 16),
+            conv_bn_relu(16, 32, stride=2),
+            conv_bn_relu(32, 64, stride=2),
             *(Residual(64) for _ in range(3)),
             nn.Conv2d(64, 128, (DIGIT_ROWS, 3), padding=(0, 1), bias=False),
             nn.BatchNorm2d(128),
@@ -104,14 +80,16 @@ class Reader(nn.Module):
         )
         self.head = nn.Linear(128, SYMBOLS)
         with torch.no_grad():
-            self.head.bias[0] += 2.3  # nine columns in ten hold nothing
-        if weights != "none":
-            self._start_from(weights)
+            self.head.bias[0] += 2.3  # nine columns in ten are blank
 
-    def _start_from(self, weights: str) -> None:
-        """Takes the weights of a reader's checkpoint."""
+    def load_pretrained(self, weights: str) -> None:
+        """Takes the weights of a reader's checkpoint; `reader` names the bundled one.
+
+        Raises:
+            WeightsError: The checkpoint cannot be read, or is not a reader's.
+        """
         try:
-            checkpoint = load(locate(weights))
+            checkpoint = load_checkpoint(locate_checkpoint(weights))
             self.load_state_dict(checkpoint.weights)
         except CheckpointError as error:
             raise WeightsError(f"weights {weights}: {error}") from error
@@ -155,8 +133,8 @@ class Reader(nn.Module):
             loss = loss + F.smooth_l1_loss(probs.sum(1), count)
         return loss
 
-    def read(self, outputs: Tensor, digits_per_strip: int | None = None) -> Readings:
-        """Readings of log-probabilities (B, T, 11); None sums over all counts.
+    def predict(self, outputs: Tensor, digits_per_strip: int | None = None) -> Predictions:
+        """Predictions for log-probabilities (B, T, 11); None sums over all counts.
 
         Raises:
             DataError: A strip has fewer columns than it is said to hold digits.
@@ -164,28 +142,56 @@ class Reader(nn.Module):
         columns = outputs.shape[1]
         if digits_per_strip is not None and digits_per_strip > columns:
             raise DataError(
-                f"{digits_per_strip} digits cannot stand in these strips, read in "
+                f"{digits_per_strip} digits cannot stand in these strips, which have "
                 f"{columns} columns of {STRIDE} pixels: give --digits-per-strip {columns} or less"
             )
         rows = 1 if digits_per_strip is None else digits_per_strip + 1
         top = 9 * (columns if digits_per_strip is None else digits_per_strip)
         at_once = max(1, TABLE_CELLS // (rows * (top + 1)))
-        parts = [_read(part, digits_per_strip) for part in torch.split(outputs, at_once)]
-        return Readings.concatenate(parts)
+        batches = torch.split(outputs, at_once)
+        return Predictions.concatenate([_predict(batch, digits_per_strip) for batch in batches])
+
+    def column_probabilities(self, outputs: Tensor) -> Tensor:
+        """Probabilities (B, T, 11) of blank and the digits 0..9."""
+        return outputs.exp()
+
+    def export(self, outputs: Tensor, digits_per_strip: int | None) -> tuple[Tensor, ...]:
+        """`value` and `confidence` (B,) float32, `sum` (B,) int64, `digits` (B, T) int8, -1 blank.
+
+        As `predict`, without a branch that depends on the outputs.
+        """
+        top = 9 * (outputs.shape[1] if digits_per_strip is None else digits_per_strip)
+        table = count_sum_distribution(outputs.double(), digits_per_strip, top)
+        table = table[:, -1]  # float64 reaches down to 1e-300
+        distribution = (table / table.sum(1, keepdim=True).clamp_min(1e-300)).float()
+        confidence, sums = distribution.max(1)
+        value = distribution @ torch.arange(top + 1, dtype=torch.float32)
+        symbols = viterbi(outputs, sums, digits_per_strip, top)
+        return value, sums, confidence, (symbols - 1).to(torch.int8)
+
+    def to_int8(self, samples: NDArray[np.uint8]) -> Architecture:
+        """The same net in 8-bit integers; see `digitsum.models.int8`."""
+        from digitsum.models.int8 import to_int8
+
+        layers = [
+            layer[0] if isinstance(layer, nn.Sequential) else layer for layer in self.features
+        ]
+        stages = [layer for layer in layers if not isinstance(layer, PLAIN)]
+        return to_int8(self, stages, self.head, samples)
 
 
-def _read(outputs: Tensor, digits_per_strip: int | None) -> Readings:
-    """Readings of as many strips as fit into memory at once."""
+def _predict(outputs: Tensor, digits_per_strip: int | None) -> Predictions:
+    """Predictions for as many strips as fit into memory at once."""
     distribution = sum_distribution(outputs, digits_per_strip)  # (B, S)
     confidence, sums = distribution.max(1)
     value = distribution @ torch.arange(distribution.shape[1], device=outputs.device).float()
-    digits, columns = _left_to_right(most_likely(outputs, sums, digits_per_strip))
-    return Readings(
+    digits, positions = _left_to_right(most_likely(outputs, sums, digits_per_strip))
+    return Predictions(
         value=value.cpu().numpy(),
         sum=sums.cpu().numpy(),
         confidence=confidence.cpu().numpy(),
         digits=digits,
-        columns=columns,
+        positions=positions,
     )
 
 
@@ -196,7 +202,7 @@ def _left_to_right(symbols: Tensor) -> tuple[np.ndarray, np.ndarray]:
     counts = np.bincount(rows, minlength=len(found))
     place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     digits = np.full((len(found), counts.max(initial=0)), -1, np.int8)
-    pixels = np.full(digits.shape, -1, np.int16)
+    positions = np.full(digits.shape, -1, np.int16)
     digits[rows, place] = found[rows, columns] - 1
-    pixels[rows, place] = columns * STRIDE
-    return digits, pixels
+    positions[rows, place] = columns * STRIDE
+    return digits, positions

@@ -10,35 +10,33 @@ import torch
 from torch import Tensor, nn
 
 from digitsum.checkpoint import load_tensors
-from digitsum.download import unreachable
 from digitsum.errors import RecipeError, WeightsError
 from digitsum.models.regressor import Regressor
-from digitsum.vision import torchvision
+from digitsum.torchvision_access import torchvision, unreachable
 
 
 class ResNet50(Regressor):
     """torchvision's ResNet-50, its first convolution for grey strips, its last layer one value.
 
     Args:
-        width: Columns of the strips.
-        weights: `imagenet` (torchvision's `IMAGENET1K_V1`), `none` (fresh), or the path of a state
-            dict in torchvision's format. All parameters train.
-        first_conv: `sum` adds the three RGB kernels into one, which answers to a grey image as the
-            three do to its RGB copy; `fresh` initialises the first convolution anew.
+        width: Width of the strips in pixels.
+        first_conv: What becomes of the first convolution's pretrained kernels.
+            `sum` adds the three RGB kernels into one, which responds to a grey image as the three
+            do to its RGB copy; `fresh` keeps the kernels that the model was initialised with.
         loss: Name of a loss in `digitsum.losses`.
         focal_beta: See `losses.focal_l1`.
         focal_gamma: See `losses.focal_l1`.
 
     Raises:
         RecipeError: `first_conv` is unknown.
-        WeightsError: The weights cannot be had, or are not a ResNet-50's.
         InstallationError: torchvision cannot be imported.
     """
+
+    folds_batch_norm = True
 
     def __init__(
         self,
         width: int,
-        weights: str = "imagenet",
         first_conv: str = "sum",
         loss: str = "mse",
         focal_beta: float = 0.2,
@@ -52,9 +50,20 @@ class ResNet50(Regressor):
         backbone.fc = nn.Identity()
         self.backbone = backbone  # (B, 1, H, W) -> (B, 2048)
         self.head = nn.Linear(2048, 1)
-        if weights != "none":
-            state = imagenet_weights() if weights == "imagenet" else weights_file(Path(weights))
-            load_backbone(backbone, state, first_conv, weights)
+        self.first_conv = first_conv
+
+    def load_pretrained(self, weights: str) -> None:
+        """Takes ImageNet weights into the backbone; all parameters train from there.
+
+        Args:
+            weights: `imagenet` (torchvision's `IMAGENET1K_V1`), or the path of a state dict in
+                torchvision's format.
+
+        Raises:
+            WeightsError: The weights cannot be had, or are not a ResNet-50's.
+        """
+        state = imagenet_weights() if weights == "imagenet" else weights_file(Path(weights))
+        load_backbone(self.backbone, state, self.first_conv, weights)
 
 
 def load_backbone(

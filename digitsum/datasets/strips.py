@@ -1,0 +1,142 @@
+"""Strips with their sums: what models are trained and scored on.
+
+Letters: N strips, W width in pixels. A strip is uint8 (40, W), light digits on black.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitsum.errors import DataError
+
+ROWS = 40  # height of a strip in pixels
+FLAT_WIDTH = 168  # width of a strip in the flat form, in pixels
+MIN_WIDTH = 28  # of a strip: one digit
+CHUNK = 1024  # strips mapped at a time: 7 MB of uint8
+FINGERPRINT_LIMIT = 4 << 30  # bytes of strips above which the fingerprint samples
+SAMPLED = 1000  # strips in a sampled fingerprint
+
+
+class Images(Protocol):
+    """N strips that give uint8 (n, 40, W) for a slice: an array, or an ImageFile."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: slice) -> NDArray[np.uint8]: ...
+
+
+def slices(images: Images, rows: range | None = None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Strips in order, up to `CHUNK` at a time: first row, uint8 (n, 40, W). All, or `rows`."""
+    rows = range(images.shape[0]) if rows is None else rows
+    for start in range(rows.start, rows.stop, CHUNK):
+        yield start, images[start : min(start + CHUNK, rows.stop)]
+
+
+@dataclass(repr=False)
+class StripSet:
+    """Strips with their sums, from files or composed, read in chunks or all at once.
+
+    Attributes:
+        name: What the strips are called, as it was typed.
+        files: Where their pixels are, in order: arrays in memory, or files.
+        sums: The label of each strip, (N,).
+        truth: Gives the digits of each strip, int8 (N, K) padded with -1, or None if they are not
+            known. It is no label; only evaluation calls it.
+    """
+
+    name: list[str]
+    files: Sequence[Images]
+    sums: NDArray[np.int64]
+    truth: Callable[[], NDArray[np.int8] | None] = lambda: None
+    _fingerprint: str = field(init=False, default="")
+
+    @classmethod
+    def from_arrays(
+        cls, strips: NDArray[np.uint8], sums: NDArray[np.int64], name: str = "arrays"
+    ) -> StripSet:
+        """Strips (N, 40, W) and sums (N,) in memory, without a truth.
+
+        Raises:
+            DataError: Their numbers differ.
+        """
+        if len(strips) != len(sums):
+            raise DataError(f"{len(sums)} sums for {len(strips)} strips: every strip needs one")
+        return cls([name], [strips], sums)
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    def __repr__(self) -> str:
+        return f"StripSet({' '.join(self.name)}: {len(self):,} strips, {self.width} pixels wide)"
+
+    @property
+    def width(self) -> int:
+        """Width of every strip in pixels."""
+        return int(self.files[0].shape[2])
+
+    def chunks(
+        self, rows: NDArray[np.int64] | None = None, size: int = CHUNK
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Strips in order, uint8 (n, 40, W), n up to `size`: all, or those of ascending `rows`."""
+        offset = 0
+        for file in self.files:
+            for start in range(0, file.shape[0], size):
+                if rows is None:
+                    yield file[start : start + size]
+                    continue
+                first = offset + start
+                wanted = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + size)]
+                wanted = wanted[wanted < offset + file.shape[0]] - first
+                if len(wanted):
+                    yield file[start : start + size][wanted]
+            offset += file.shape[0]
+
+    def images(self) -> NDArray[np.uint8]:
+        """All strips at once, uint8 (N, 40, W); an array in memory is given as it is."""
+        if len(self.files) == 1 and isinstance(self.files[0], np.ndarray):
+            return self.files[0]
+        whole = np.empty((len(self), ROWS, self.width), np.uint8)
+        start = 0
+        for chunk in self.chunks():
+            whole[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        return whole
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over strips and sums in order, whatever file, shape or type they came in."""
+        if not self._fingerprint:
+            self._fingerprint = self._hash()
+        return self._fingerprint
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256()
+        sampled = len(self) * ROWS * self.width > FINGERPRINT_LIMIT
+        if sampled:
+            for row in np.linspace(0, len(self) - 1, SAMPLED).astype(int).tolist():
+                digest.update(self._strip(row).tobytes())
+        else:
+            for chunk in self.chunks():
+                digest.update(np.ascontiguousarray(chunk).data)
+        digest.update(self.sums.astype("<i8").tobytes())
+        return f"sha256{'-sampled' if sampled else ''}:{digest.hexdigest()}"
+
+    def _strip(self, row: int) -> NDArray[np.uint8]:
+        for file in self.files:
+            if row < file.shape[0]:
+                return file[row : row + 1]
+            row -= file.shape[0]
+        raise IndexError(row)
+
+
+def strip_hashes(strips: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """A 64-bit hash of each strip's pixels, (N, 40, W) -> (N,)."""
+    digests = (hashlib.blake2b(np.ascontiguousarray(s).data, digest_size=8) for s in strips)
+    return np.frombuffer(b"".join(d.digest() for d in digests), np.int64)

@@ -1,0 +1,118 @@
+"""Where tensors live and in which precision convolutions run. The only place that chooses."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from digitsum.errors import UsageError
+
+PREDICT_BATCH = 64  # strips in a forward pass: on a CPU more take memory and are no faster
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """A resolved device and precision."""
+
+    device: torch.device
+    precision: str  # fp32, bf16, or for inference int8
+
+    @classmethod
+    def resolve(
+        cls, device: str = "auto", precision: str = "auto", inference: bool = False
+    ) -> DeviceConfig:
+        """Turns `auto` into what this machine does best.
+
+        Args:
+            device: auto, cpu, cuda, cuda:N or mps. auto: a GPU if there is one.
+            precision: auto, fp32 or bf16, and for inference int8. auto takes bf16 where the
+                processor or GPU computes in it; elsewhere bf16 is emulated and slower than fp32.
+            inference: Whether the model will only predict.
+
+        Raises:
+            UsageError: The device is unknown or absent, or the precision is unknown.
+        """
+        found = _device(device)
+        allowed = ("auto", "fp32", "bf16", *(["int8"] if inference else []))
+        if precision not in allowed:
+            raise UsageError(f"--precision {precision}: choose from {', '.join(allowed)}")
+        if precision == "int8" and found.type != "cpu":
+            raise UsageError(f"--precision int8 is for the CPU, not {found}: give bf16 or fp32")
+        if precision == "auto":
+            precision = "bf16" if _computes_in_bf16(found) else "fp32"
+        return cls(found, precision)
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.precision}"
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Runs convolutions in bf16 where that was chosen; otherwise does nothing."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Moves a model here, its convolutions in channels-last order (faster in bf16)."""
+        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def random_state(self) -> dict[str, Tensor]:
+        """State of the generators that order, dropout and augmentation draw from."""
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        elif self.device.type == "mps":
+            state["mps"] = torch.mps.get_rng_state()
+        return state
+
+    def set_random_state(self, state: dict[str, Tensor]) -> None:
+        """Sets these generators; those of a device that is not this one stay as they are."""
+        torch.set_rng_state(state["cpu"])
+        if self.device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+        elif self.device.type == "mps" and "mps" in state:
+            torch.mps.set_rng_state(state["mps"])
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, H, W) -> float32 (B, 1, H, W) in 0..1 on this device."""
+        return pixels.to(self.device, non_blocking=True).unsqueeze(1).float() / 255
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        has_mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
+    match = re.fullmatch(r"(cpu|mps|cuda)|cuda:([0-9]{1,3})", name)
+    if not match:
+        raise UsageError(f"--device {name}: choose from auto, cpu, cuda, cuda:N, mps")
+    if name.startswith("cuda") and int(match[2] or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices that "
+            "torch can use; choose auto or cpu"
+        )
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: torch sees no Apple GPU here; choose auto or cpu")
+    return torch.device(name)
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and _cpu_computes_in_bf16()
+
+
+def _cpu_computes_in_bf16() -> bool:
+    """Whether convolutions are faster in bf16 than in fp32.
+
+    They are with AMX, and on AMD's processors with AVX512-BF16 (4 times). On an Intel Xeon whose
+    AMX is not there, oneDNN's run at half the rate of fp32 (92 against 177 GMAC/s, 64 to 64
+    channels, 3x3).
+    """
+    if hasattr(torch.cpu, "get_capabilities"):
+        has = torch.cpu.get_capabilities()
+        by_intel = "intel" in str(has.get("cpu_name", "")).lower()
+        return bool(has.get("amx_bf16") or (has.get("avx512_bf16") and not by_intel))
+    # younger than the oldest torch that is admitted, which does not tell whose processor it is
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name)() for name in asked if hasattr(torch.cpu, name))

@@ -1,0 +1,8 @@
+"""A page on which you write digits and see their sum.
+
+    strokes.py   strokes of a pen as a strip that looks like those of the training
+    server.py    the page and its two questions: predict these strokes, show me a strip
+    page.*       plain HTML, CSS and JavaScript; no build step
+
+Needs the extra `draw` (Starlette and uvicorn).
+"""

@@ -1,0 +1,199 @@
+"""The server behind `digitsum draw`: small, for one person, closed to other sites."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from digitsum.datasets.strips import MIN_WIDTH, ROWS
+from digitsum.datasets.synthesis import Composition, compose
+from digitsum.draw.strokes import MAX_WIDTH, parse, strip_of_strokes
+from digitsum.errors import DigitsumError
+from digitsum.inference import LoadedModel
+
+MAX_BYTES = 200_000  # of a request
+MAX_DIGITS = 24  # that a strip may be said to hold
+STRIPS = 200  # to show at random
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+PAGE = {"": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
+
+
+class Refused(Exception):  # noqa: N818
+    """A request that is answered with a status and a reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def make_app(models: Sequence[LoadedModel], hosts: Sequence[str]) -> Starlette:
+    """The page, for these models, the first one chosen; answers under these host names only."""
+    by_name = dict(zip(_distinct([model.name for model in models]), models, strict=True))
+    made = compose("builtin", STRIPS, seed=secrets.randbits(32))
+
+    async def predict(request: Request) -> Response:
+        asked = await _body(request)
+        return JSONResponse(await run_in_threadpool(_predict, by_name, asked), headers=HEADERS)
+
+    def strip(request: Request) -> Response:
+        return JSONResponse(_strip(made, secrets.randbelow(STRIPS)), headers=HEADERS)
+
+    def names(request: Request) -> Response:
+        return JSONResponse(list(by_name), headers=HEADERS)
+
+    routes = [Route(f"/{name}", _file(name or "page.html", kind)) for name, kind in PAGE.items()]
+    routes += [
+        Route("/models", names),
+        Route("/strip", strip),
+        Route("/predict", predict, methods=["POST"]),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
+        exception_handlers={Refused: _refuse, DigitsumError: _refuse},
+    )
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, those that stand there before numbered: a.pt, a.pt (2)."""
+    seen: list[str] = []
+    made: list[str] = []
+    for name in names:
+        seen.append(name)
+        count = seen.count(name)
+        made.append(name if count == 1 else f"{name} ({count})")
+    return made
+
+
+def _file(name: str, kind: str) -> Any:
+    content = (resources.files("digitsum.draw") / name).read_text(encoding="utf-8")
+
+    def page(request: Request) -> Response:
+        return Response(content, media_type=kind, headers=HEADERS)
+
+    return page
+
+
+def _refuse(request: Request, error: Exception) -> Response:
+    status = error.status if isinstance(error, Refused) else 422
+    return JSONResponse({"error": str(error)}, status_code=status, headers=HEADERS)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object of a request of this very page.
+
+    Raises:
+        Refused: It comes from elsewhere, is too large, or is no JSON object.
+    """
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"{request.url.scheme}://{request.headers['host']}":
+        raise Refused(403, f"requests from {origin} are not answered: open the page itself")
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Refused(403, "requests from other sites are not answered: open the page itself")
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        raise Refused(415, "send application/json")
+    content = b""
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MAX_BYTES:
+            raise Refused(413, f"a request has at most {MAX_BYTES} bytes: clear the page")
+    try:
+        asked = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, "this is not JSON") from error
+    if not isinstance(asked, dict):
+        raise Refused(400, "send an object with strokes or pixels")
+    return asked
+
+
+def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Predicts strokes, or the pixels of a strip that this server made.
+
+    Raises:
+        Refused: Model, count or pixels are not what they may be.
+        DataError: The strokes are none, or the model takes no such strip.
+    """
+    begun = time.perf_counter()
+    name, count = asked.get("model"), asked.get("digits")
+    if not isinstance(name, str) or name not in models:
+        raise Refused(404, f"there is no model {name!r}: there are {', '.join(models)}")
+    if count is not None and (type(count) is not int or not 1 <= count <= MAX_DIGITS):
+        raise Refused(422, f"digits is a whole number in 1..{MAX_DIGITS}, or null")
+    model = models[name]
+    if "pixels" in asked:
+        strip, scale, left = _pixels(asked["pixels"]), None, None
+    else:
+        width = None if model.module.any_width else model.width
+        ink = strip_of_strokes(parse(asked.get("strokes")), width)
+        strip, scale, left = ink.strip, ink.scale, ink.left
+    (prediction,) = model.predict(strip[None], "any" if count is None else count)
+    return {
+        **prediction.to_dict(),
+        "value": round(prediction.value, 3),
+        "probabilities": _probabilities(model, strip),
+        "strip": _encoded(strip),
+        "scale": scale,
+        "left": left,
+        "milliseconds": round(1000 * (time.perf_counter() - begun), 1),
+    }
+
+
+@torch.inference_mode()
+def _probabilities(model: LoadedModel, strip: NDArray[np.uint8]) -> list[list[float]] | None:
+    """Probabilities of the digits 0 to 9 in each column of a strip, (T, 10), if there are any."""
+    with model.device.autocast():
+        outputs = model.module(model.device.normalize(torch.from_numpy(strip[None])))
+    found = model.module.column_probabilities(outputs)
+    if found is None:
+        return None
+    rounded: list[list[float]] = found[0, :, 1:].float().round(decimals=3).tolist()
+    return rounded
+
+
+def _pixels(given: object) -> NDArray[np.uint8]:
+    """A strip (40, W) from what `_encoded` made of it."""
+    wrong = Refused(422, "pixels are those of a strip that /strip gave")
+    if not isinstance(given, dict) or type(width := given.get("width")) is not int:
+        raise wrong
+    try:
+        content = base64.b64decode(given.get("data", ""), validate=True)
+    except (ValueError, TypeError) as error:
+        raise wrong from error
+    if not MIN_WIDTH <= width <= MAX_WIDTH or len(content) != ROWS * width:
+        raise wrong
+    return np.frombuffer(content, np.uint8).reshape(ROWS, width).copy()  # torch wants to write
+
+
+def _encoded(strip: NDArray[np.uint8]) -> dict[str, Any]:
+    return {"width": strip.shape[1], "data": base64.b64encode(strip.tobytes()).decode()}
+
+
+def _strip(made: Composition, number: int) -> dict[str, Any]:
+    """One of the strips to show, with its truth."""
+    digits = made.truth.digits[number]
+    return {
+        "strip": _encoded(made.images[number]),
+        "sum": int(made.sums[number]),
+        "digits": digits[digits >= 0].tolist(),
+    }

@@ -1,0 +1,1 @@
+"""How good models are: metrics, comparison, and which strips a run has seen already."""

@@ -1,0 +1,289 @@
+"""Models side by side on the same strips, with the paired test that says whether they differ."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitsum.datasets import Sources, as_strip_set
+from digitsum.datasets.strips import ROWS, StripSet
+from digitsum.device import PREDICT_BATCH
+from digitsum.display import Column, Table
+from digitsum.errors import DataError, UsageError, prefixed
+from digitsum.evaluation.metrics import Metrics, metric_columns
+from digitsum.evaluation.overlap import TrainingOverlap, is_own, overlap_of_rows, split_rows_of
+from digitsum.evaluation.scoring import (
+    OnProgress,
+    predict_rows,
+    score_rows,
+    selection_note,
+    split_name,
+)
+from digitsum.inference import LoadedModel
+from digitsum.predictions import Predictions
+
+RESAMPLES = 10_000  # of the bootstrap
+ROUNDS = 5  # of timing; the models take turns in each
+TIMED_SECONDS = 0.5  # that a model predicts in a round, at least one batch
+MOST_TIMED = 8 * PREDICT_BATCH  # strips that a model predicts in a round
+
+
+@dataclass(frozen=True)
+class ComparedModel:
+    """One model's row."""
+
+    model: str
+    arch: str
+    parameters: int
+    strips_per_second: float
+    overlap: TrainingOverlap  # of its run with these strips
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How two models differ in exact-match accuracy, on the same strips."""
+
+    a: str
+    b: str
+    difference: float  # exact-match accuracy of a minus b, in points
+    ci95: tuple[float, float]  # bootstrap interval of the difference, in points
+    p_value: float  # McNemar's exact test, two-sided
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models on the same `count` strips: a run's `val`, or other `data`."""
+
+    split: str
+    count: int
+    models: list[ComparedModel]
+    pairs: list[Pair]  # of models 0 and 1, 0 and 2, ..., 1 and 2, ...
+    rows: NDArray[np.int64] = field(repr=False)  # ascending, of the data
+    predictions: list[Predictions] = field(repr=False)  # for these rows, by model
+
+    @property
+    def selected_on(self) -> bool:
+        """Whether a checkpoint was selected on strips of this split."""
+        return self.split == "val" and any(row.overlap.selected_on for row in self.models)
+
+    def pair(self, i: int, j: int) -> Pair:
+        """The pair of the models with these numbers, seen from the first of the two."""
+        low, high = min(i, j), max(i, j)
+        numbers = list(itertools.combinations(range(len(self.models)), 2))
+        found = self.pairs[numbers.index((low, high))]
+        if i == low:
+            return found
+        down, up = found.ci95
+        return Pair(found.b, found.a, -found.difference, (-up, -down), found.p_value)
+
+    def to_dict(self) -> dict[str, object]:
+        """The JSON of `digitsum compare`."""
+        models = []
+        for row in self.models:
+            line = {
+                "model": row.model,
+                "arch": row.arch,
+                "parameters": row.parameters,
+                "strips_per_second": row.strips_per_second,
+                **row.metrics.to_dict(),
+                "training_overlap": asdict(row.overlap),
+            }
+            models.append({key: value for key, value in line.items() if key != "count"})
+        pairs = [asdict(pair) | {"ci95": list(pair.ci95)} for pair in self.pairs]
+        return {"split": self.split, "count": self.count, "models": models, "pairs": pairs}
+
+    def table(self) -> Table:
+        """One row for each model."""
+        rows = self.models
+        name = split_name(self.split, self.selected_on)
+        return Table(
+            f"on {self.count:,} {name} strips",
+            [
+                Column("model", [row.model for row in rows], numeric=False),
+                Column("arch", [row.arch for row in rows], numeric=False, priority=8),
+                Column("parameters", [f"{row.parameters:,}" for row in rows], priority=2),
+                Column("strips/s", [f"{row.strips_per_second:,.0f}" for row in rows], priority=2),
+                *metric_columns([row.metrics for row in rows], groups=[self.split] * len(rows)),
+            ],
+            selection_note([name]),
+        )
+
+    def pair_table(self) -> Table:
+        """One row for each pair of models."""
+        several = "; p is not adjusted for several pairs" if len(self.pairs) > 1 else ""
+        pairs = self.pairs
+        return Table(
+            f"difference in exact-match accuracy, in points, paired on the same strips{several}",
+            [
+                Column("a", [pair.a for pair in pairs], numeric=False),
+                Column("b", [pair.b for pair in pairs], numeric=False),
+                Column("a - b", [f"{pair.difference:+.2f}" for pair in pairs]),
+                Column(
+                    "95% interval",
+                    [f"{pair.ci95[0]:+.2f} to {pair.ci95[1]:+.2f}" for pair in pairs],
+                    priority=1,
+                ),
+                Column("McNemar p", [_p_value(pair.p_value) for pair in pairs]),
+            ],
+        )
+
+    def __str__(self) -> str:
+        tables = [self.table(), *([self.pair_table()] if self.pairs else [])]
+        return "\n\n".join(map(str, tables))
+
+    def _repr_html_(self) -> str:
+        tables = [self.table(), *([self.pair_table()] if self.pairs else [])]
+        return "".join(table._repr_html_() for table in tables)
+
+
+def _p_value(p_value: float) -> str:
+    return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.1e}"
+
+
+def compare(
+    models: Sequence[LoadedModel],
+    data: StripSet | Sources,
+    seed: int = 0,
+    on_progress: OnProgress = lambda strips: None,
+) -> Comparison:
+    """Predicts the same strips with every model and tests each pair.
+
+    Of strips that a model trained on, only those that all such models validated on are used.
+
+    Args:
+        models: Two or more, from `digitsum.load`.
+        data: Strips and sums, or what `open_data` takes.
+        seed: Random seed of the bootstrap.
+        on_progress: Told how many strips more are done, after each chunk of each model.
+
+    Raises:
+        UsageError: There are fewer than two models.
+        DataError: No strip is left that none of the models trained on.
+    """
+    check_count(models)
+    return side_by_side(models, as_strip_set(data), seed, on_progress)
+
+
+def side_by_side(
+    models: Sequence[LoadedModel],
+    data: StripSet,
+    seed: int = 0,
+    on_progress: OnProgress = lambda strips: None,
+) -> Comparison:
+    """Does what `compare` does, also for a single model, which has no pair."""
+    split, rows = common_rows(models, data)
+    speeds = _speeds(models, data)
+    predictions = [predict_rows(model, data, rows, on_progress) for model in models]
+    table = []
+    for model, speed, found in zip(models, speeds, predictions, strict=True):
+        metrics = score_rows(found, data, rows)
+        overlap = overlap_of_rows(model.checkpoint, data, rows)
+        row = ComparedModel(model.name, model.arch, model.parameters, speed, overlap, metrics)
+        table.append(row)
+    right = [found.sum == data.sums[rows] for found in predictions]
+    rng = np.random.default_rng(seed)
+    pairs = [
+        paired_test(models[i].name, models[j].name, right[i], right[j], rng)
+        for i, j in itertools.combinations(range(len(models)), 2)
+    ]
+    return Comparison(split, len(rows), table, pairs, rows, predictions)
+
+
+def strips_to_predict(models: Sequence[LoadedModel], data: StripSet) -> int:
+    """How many strips `compare` will report as done, over all models.
+
+    Raises:
+        DataError: See `common_rows`.
+    """
+    return len(models) * len(common_rows(models, data)[1])
+
+
+def common_rows(models: Sequence[LoadedModel], data: StripSet) -> tuple[str, NDArray[np.int64]]:
+    """`val` and the rows that every model of this very data validated on; else `data`, all rows.
+
+    Raises:
+        DataError: No such row is left.
+    """
+    own = [split_rows_of(m.checkpoint, data)["val"] for m in models if is_own(m.checkpoint, data)]
+    if not own:
+        return "data", np.arange(len(data))
+    rows = reduce(np.intersect1d, own)
+    if not len(rows):
+        raise DataError(
+            "these models have no validation strips in common (their split seeds differ): compare "
+            "them on strips that none trained on, with --data"
+        )
+    return "val", rows
+
+
+def paired_test(
+    a: str, b: str, right_a: NDArray[np.bool_], right_b: NDArray[np.bool_], rng: np.random.Generator
+) -> Pair:
+    """Difference of two models on the same N strips.
+
+    McNemar's exact test asks whether the strips that only one of them gets right fall to both
+    alike: a two-sided binomial test on their counts. The interval resamples strips; as a strip
+    counts -1, 0 or 1, a resample is one multinomial draw of how often each occurs.
+
+    Args:
+        a: Name of the first model.
+        b: Name of the second.
+        right_a: (N,) whether the first got each strip right.
+        right_b: (N,) whether the second did.
+        rng: Generator for the bootstrap.
+    """
+    from scipy.stats import binomtest
+
+    count = len(right_a)
+    only_a = int(np.sum(right_a & ~right_b))
+    only_b = int(np.sum(right_b & ~right_a))
+    shares = np.array([only_a, only_b, count - only_a - only_b]) / count
+    draws = rng.multinomial(count, shares, RESAMPLES)
+    low, high = np.percentile(100 * (draws[:, 0] - draws[:, 1]) / count, [2.5, 97.5])
+    differ = only_a + only_b
+    return Pair(
+        a=a,
+        b=b,
+        difference=100 * (only_a - only_b) / count,
+        ci95=(float(low), float(high)),
+        p_value=float(binomtest(only_a, differ).pvalue) if differ else 1.0,
+    )
+
+
+def _speeds(models: Sequence[LoadedModel], data: StripSet) -> list[float]:
+    """Strips per second of each model: the median of rounds in which they take turns.
+
+    The first round warms up and says how many strips a model predicts in `TIMED_SECONDS`.
+    """
+    strips = np.resize(next(data.chunks(size=MOST_TIMED)), (MOST_TIMED, ROWS, data.width))
+    counts = [PREDICT_BATCH for _ in models]
+    rates: list[list[float]] = [[] for _ in models]
+    for timed in range(ROUNDS + 1):
+        for number, model in enumerate(models):
+            count = counts[number]
+            start = time.perf_counter()
+            with prefixed(model.name):
+                model.predict_strips(strips[:count], model.recipe.digits_per_strip)
+            rate = count / (time.perf_counter() - start)
+            if timed:
+                rates[number].append(rate)
+            batches = max(1, int(TIMED_SECONDS * rate) // PREDICT_BATCH)
+            counts[number] = min(MOST_TIMED, batches * PREDICT_BATCH)
+    return [float(np.median(rate)) for rate in rates]
+
+
+def check_count(models: Sequence[object]) -> None:
+    """Refuses to compare fewer than two.
+
+    Raises:
+        UsageError: There are fewer than two.
+    """
+    if len(models) < 2:
+        raise UsageError("compare takes two or more checkpoints: name another")

@@ -1,0 +1,86 @@
+"""The base class of all architectures: what digitsum asks of one, and what one may offer besides.
+
+Letters: B batch, H rows, W width, T columns along the width, K digits in a strip.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from digitsum.errors import RecipeError, UsageError
+from digitsum.predictions import Predictions
+
+
+class Architecture(nn.Module, ABC):
+    """A model of strips, built as `Class(width, **options)`.
+
+    The options are keyword arguments with annotations and defaults; they become keys of the
+    recipe. A constructor reads and writes no files. Heads, losses and predictions are float32,
+    also under bf16 autocast.
+
+    `forward`, `loss` and `predict` must be there. The other members have defaults that say no.
+
+    Args:
+        width: Width of the strips that the model is trained on, in pixels.
+    """
+
+    any_width: ClassVar[bool] = False  # whether it takes strips of other widths too
+    folds_batch_norm: ClassVar[bool] = False  # whether `fold_batch_norm` is right for its layers
+    export_names: ClassVar[tuple[str, ...]] = ()  # of what `export` gives, in order
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    @abstractmethod
+    def forward(self, strips: Tensor) -> Any:
+        """(B, 1, H, W) float32 in 0..1 -> outputs, a tensor or anything else that it likes."""
+
+    @abstractmethod
+    def loss(self, outputs: Any, sums: Tensor, progress: float) -> Tensor:
+        """Mean loss of outputs against sums (B,) float32, a scalar; progress 0..1 over the run."""
+
+    @abstractmethod
+    def predict(self, outputs: Any, digits_per_strip: int | None = None) -> Predictions:
+        """Predictions for outputs; `digits_per_strip` is the known count, None if any will do."""
+
+    def load_pretrained(self, weights: str) -> None:
+        """Takes the weights that the recipe names; never called with `none`.
+
+        Raises:
+            RecipeError: The architecture always starts fresh.
+            WeightsError: The weights cannot be had, or do not fit.
+        """
+        raise RecipeError(f"weights: {weights!r} is not allowed: this architecture takes none")
+
+    def column_probabilities(self, outputs: Any) -> Tensor | None:
+        """Probabilities (B, T, 11) of blank and the digits 0..9 in each column, if it has any."""
+        return None
+
+    def attention_map(self, strips: Tensor) -> Tensor | None:
+        """Weights (B, 1, h, w) in 0..1 that the model gives to places of strips, if it has any."""
+        return None
+
+    def differentiable_value(self, outputs: Any) -> Tensor | None:
+        """The estimate of the sum (B,) with its gradient, if there is one, for a saliency map."""
+        return None
+
+    def export(self, outputs: Any, digits_per_strip: int | None) -> tuple[Tensor, ...]:
+        """What an ONNX file of the model gives, in the order of `export_names`, traceable."""
+        raise NotImplementedError
+
+    def to_int8(self, samples: NDArray[np.uint8]) -> Architecture:
+        """The same model in 8-bit integers, for prediction on a CPU.
+
+        Args:
+            samples: (N, 40, W) uint8 strips on which ranges are measured.
+
+        Raises:
+            UsageError: The architecture, or this PyTorch, has no such form.
+        """
+        raise UsageError("--precision int8 is not offered by this architecture: give auto or fp32")

@@ -1,0 +1,154 @@
+"""The exact distribution of the digits' count and sum in a strip of T columns.
+
+Letters: B strips, T columns, K digits in a strip. Each column holds, independently, a blank or one
+digit. Its 11 symbols are 0 for blank and 1..10 for the digits 0..9; log-probabilities are
+(B, T, 11).
+
+The number of digits in a strip and their sum have a joint distribution: the product over columns
+of the polynomials p_blank + y (p_0 + p_1 x + ... + p_9 x^9), in which the coefficient of y^k x^s
+is the probability of k digits that add up to s. It is multiplied out column by column and cut off
+at the counts and sums that can matter. The result is exact and has non-negative terms alone. An
+FFT would be shorter, and wrong where it matters: its rounding turns a probability of 1e-30 into
+noise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SYMBOLS = 11  # blank and ten digits
+UNDERFLOW = 1e-30  # a float32 probability below this may have lost terms
+
+
+def count_sum_distribution(log_probs: Tensor, max_count: int | None, top: int) -> Tensor:
+    """Probability of every count and sum, (B, T, 11) -> (B, K + 1, top + 1).
+
+    Accurate to float32 down to `UNDERFLOW`; `log_count_sum_distribution` goes deeper.
+
+    Args:
+        log_probs: Log-probabilities of each column's symbols.
+        max_count: K, the highest count that is kept; None adds all counts up, (B, 1, top + 1).
+        top: The highest sum that is kept.
+    """
+    probs = log_probs.exp()
+    table = _empty_strip(probs, max_count, top, zero=0.0, one=1.0)
+    for column in probs.unbind(1):
+        digits = column[:, 1:].flip(1)[:, None, :, None]  # (B, 1, 10, 1), in the windows' order
+        added = (_windows(table, max_count, 0.0) @ digits).squeeze(-1)
+        table = table * column[:, :1, None] + _one_more(added, max_count, 0.0)
+    return table
+
+
+def log_count_sum_distribution(log_probs: Tensor, max_count: int | None, top: int) -> Tensor:
+    """The logarithm of `count_sum_distribution`, in log space: slower, and right at any depth."""
+    table = _empty_strip(log_probs, max_count, top, zero=-torch.inf, one=0.0)
+    for column in log_probs.unbind(1):
+        digits = column[:, 1:].flip(1)[:, None, None]  # (B, 1, 1, 10)
+        added = _logsumexp(_windows(table, max_count, -torch.inf) + digits)
+        added = _one_more(added, max_count, -torch.inf)
+        table = _logsumexp(torch.stack([table + column[:, :1, None], added], -1))
+    return table
+
+
+def log_likelihood(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor:
+    """Log P(count, sum), or log P(sum) where the count is None; (B, T, 11), (B,) -> (B,).
+
+    Strips whose probability is below `UNDERFLOW` go through log space, so that the very strips that
+    are wrong keep their gradient.
+    """
+    top = int(sums.max()) if count is None else 9 * count
+    column = sums.long()[:, None]
+    probability = count_sum_distribution(log_probs, count, top)[:, -1].gather(1, column).squeeze(1)
+    deep = probability < UNDERFLOW
+    result = torch.where(deep, 1.0, probability).log()
+    if bool(deep.any()):
+        exact = (
+            log_count_sum_distribution(log_probs[deep], count, top)[:, -1]
+            .gather(1, column[deep])
+            .squeeze(1)
+        )
+        result = result.index_put((deep.nonzero().squeeze(1),), exact)
+    return result
+
+
+def sum_distribution(log_probs: Tensor, count: int | None) -> Tensor:
+    """P(sum | count), or P(sum) over all counts; (B, T, 11) -> (B, S), rows add up to 1."""
+    top = 9 * (log_probs.shape[1] if count is None else count)
+    table = count_sum_distribution(log_probs, count, top)[:, -1]
+    total = table.sum(1, keepdim=True)
+    deep = total.squeeze(1) < UNDERFLOW  # the strip hardly can hold so many digits
+    result = table / torch.where(deep[:, None], 1.0, total)
+    if bool(deep.any()):
+        result[deep] = log_count_sum_distribution(log_probs[deep], count, top)[:, -1].softmax(1)
+    return result
+
+
+def most_likely(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor:
+    """The most likely symbols that have this count and this sum, (B, T, 11), (B,) -> (B, T).
+
+    Where the count is None, any count will do.
+    """
+    symbols = log_probs.argmax(-1)  # the most likely of all; mostly it is the one
+    held = symbols > 0
+    fits = torch.where(held, symbols - 1, 0).sum(1) == sums
+    if count is not None:
+        fits &= held.sum(1) == count
+    rest = ~fits
+    if bool(rest.any()):
+        symbols[rest] = viterbi(log_probs[rest], sums[rest], count, int(sums[rest].max()))
+    return symbols
+
+
+def viterbi(log_probs: Tensor, sums: Tensor, count: int | None, top: int) -> Tensor:
+    """Does what `most_likely` does, by the Viterbi algorithm for every strip.
+
+    The best way to every count and sum, then back along the one asked for.
+    """
+    score = _empty_strip(log_probs, count, top, zero=-torch.inf, one=0.0)
+    chosen = []
+    for column in log_probs.unbind(1):
+        digits = column[:, 1:].flip(1)[:, None, None]
+        best, window = (_windows(score, count, -torch.inf) + digits).max(-1)
+        best = _one_more(best, count, -torch.inf)
+        score = score + column[:, :1, None]
+        choice = torch.where(best > score, _one_more(10 - window, count, 0), 0)
+        chosen.append(choice.flatten(1).to(torch.uint8))  # (B, (K + 1)(top + 1))
+        score = torch.maximum(best, score)
+    left, held = sums, torch.full_like(sums, score.shape[1] - 1)
+    symbols = []
+    for choice in reversed(chosen):
+        symbol = choice.gather(1, (held * (top + 1) + left)[:, None]).squeeze(1).long()
+        symbols.append(symbol)
+        left = left - (symbol - 1).clamp(min=0)
+        if count is not None:
+            held = held - (symbol > 0).long()
+    return torch.stack(symbols[::-1], 1)
+
+
+def _empty_strip(like: Tensor, max_count: int | None, top: int, zero: float, one: float) -> Tensor:
+    """The table before the first column: no digit, sum 0, for certain."""
+    table = like.new_full((like.shape[0], 1 if max_count is None else max_count + 1, top + 1), zero)
+    table[:, 0, 0] = one
+    return table
+
+
+def _windows(table: Tensor, max_count: int | None, zero: float) -> Tensor:
+    """(B, K + 1, S) -> (B, K, S, 10): for each sum s the entries at s - 9 .. s, one digit fewer."""
+    fewer = table if max_count is None else table[:, :-1]
+    return F.pad(fewer, (9, 0), value=zero).unfold(-1, 10, 1)
+
+
+def _one_more(added: Tensor, max_count: int | None, zero: float) -> Tensor:
+    """Counts one digit more, (B, K, S) -> (B, K + 1, S), where counts are told apart."""
+    return added if max_count is None else F.pad(added, (0, 0, 1, 0), value=zero)
+
+
+def _logsumexp(terms: Tensor) -> Tensor:
+    """Over the last axis; -inf where all terms are, there with gradient 0 instead of NaN."""
+    top = terms.detach().amax(-1)
+    empty = top == -torch.inf
+    top = torch.where(empty, 0.0, top)
+    total = torch.where(empty, 1.0, (terms - top[..., None]).exp().sum(-1))
+    return torch.where(empty, -torch.inf, total.log() + top)

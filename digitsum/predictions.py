@@ -1,0 +1,178 @@
+"""What a model says of strips.
+
+Letters: B strips, K digits in a strip.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitsum.display import Column, Table, describe, strip_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 20  # predictions that print or show in a notebook, at the most
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one strip; None for what it does not say.
+
+    Attributes:
+        sum: The predicted sum.
+        value: The continuous estimate of the sum.
+        confidence: The probability of the sum, 0..1.
+        digits: The digits from left to right.
+        positions: The pixel at which each digit stands.
+        strip: The strip itself, uint8 (40, W), where it was kept.
+    """
+
+    sum: int
+    value: float
+    confidence: float | None = None
+    digits: list[int] | None = None
+    positions: list[int] | None = None
+    strip: NDArray[np.uint8] | None = None
+
+    def __str__(self) -> str:
+        return describe(self.value, self.sum, self.confidence, self.digits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, without the strip."""
+        names = (field.name for field in fields(self) if field.name != "strip")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Predictions(Sequence[Prediction]):
+    """Predictions for B strips, as arrays on the CPU.
+
+    `sum` is what the model says, `value` the continuous estimate behind it. A regressor has no
+    confidence and no digits. A reader's digits always add up to the sum. An index gives one
+    `Prediction`, a slice gives `Predictions`.
+
+    Attributes:
+        sum: The predicted sums, (B,).
+        value: The continuous estimates of the sums, (B,).
+        confidence: The probability of each sum, (B,), 0..1.
+        digits: The digits from left to right, (B, K), padded with -1.
+        positions: The pixel at which each digit stands, (B, K), padded with -1.
+        strips: The strips, (B, 40, W), where they were kept.
+    """
+
+    sum: NDArray[np.int64]
+    value: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None = None
+    digits: NDArray[np.int8] | None = None
+    positions: NDArray[np.int16] | None = None
+    strips: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.sum)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> Predictions: ...
+    def __getitem__(self, index: int | slice) -> Prediction | Predictions:
+        if isinstance(index, slice):
+            cut: dict[str, Any] = {}
+            for field in fields(self):
+                array = getattr(self, field.name)
+                cut[field.name] = None if array is None else array[index]
+            return Predictions(**cut)
+        return Prediction(
+            sum=int(self.sum[index]),
+            value=float(self.value[index]),
+            confidence=None if self.confidence is None else float(self.confidence[index]),
+            digits=_unpadded(self.digits, index),
+            positions=_unpadded(self.positions, index),
+            strip=None if self.strips is None else self.strips[index],
+        )
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return (self[i] for i in range(len(self)))
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[Predictions]) -> Predictions:
+        """Predictions of all batches in order; digits of unequal number are padded with -1."""
+        joined: dict[str, Any] = {}
+        for field in fields(cls):
+            arrays = [getattr(batch, field.name) for batch in batches]
+            joined[field.name] = None if any(a is None for a in arrays) else pad_and_join(arrays)
+        return cls(**joined)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Plain lists by name, one entry for each strip, without what the model does not say."""
+        rows = [prediction.to_dict() for prediction in self]
+        names = ("sum", "value", "confidence", "digits", "positions")
+        said = [name for name in names if getattr(self, name) is not None]
+        return {name: [row[name] for row in rows] for name in said}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with one row for each strip.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dict())
+
+    def table(self) -> Table:
+        """The first `SHOWN` predictions."""
+        shown = list(itertools.islice(self, SHOWN))
+        columns = [
+            Column("", [str(i) for i in range(len(shown))]),
+            Column("sum", [str(p.sum) for p in shown]),
+            Column("value", [f"{p.value:.2f}" for p in shown]),
+        ]
+        if self.confidence is not None:
+            columns.append(Column("confidence", [f"{p.confidence:.4f}" for p in shown]))
+        if self.digits is not None:
+            columns.append(Column("digits", [_spaced(p.digits) for p in shown], numeric=False))
+        if self.positions is not None:
+            columns.append(
+                Column("positions", [_spaced(p.positions) for p in shown], numeric=False)
+            )
+        return Table("", columns)
+
+    def __str__(self) -> str:
+        more = len(self) - SHOWN
+        return str(self.table()) + (f"\nand {more:,} more" if more > 0 else "")
+
+    def __repr__(self) -> str:
+        said = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        return f"Predictions(of {len(self):,} strips: {', '.join(said)})"
+
+    def _repr_html_(self) -> str:
+        """The first strips with what was predicted, for notebooks."""
+        shown = list(itertools.islice(self, SHOWN))
+        return strip_rows([(p.strip, str(p)) for p in shown], len(self) - len(shown))
+
+
+def pad_and_join(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Arrays joined along the first axis, a second axis padded with -1 to the longest."""
+    if arrays[0].ndim == 2:
+        longest = max(array.shape[1] for array in arrays)
+        arrays = [
+            np.pad(array, ((0, 0), (0, longest - array.shape[1])), constant_values=-1)
+            for array in arrays
+        ]
+    return np.concatenate(arrays)
+
+
+def _unpadded(array: NDArray[Any] | None, row: int) -> list[int] | None:
+    """The entries of a row that are not padding, as plain numbers."""
+    return None if array is None else [int(entry) for entry in array[row] if entry >= 0]
+
+
+def _spaced(numbers: Sequence[int] | None) -> str:
+    return " ".join(map(str, numbers or ()))

@@ -1,0 +1,83 @@
+"""What the page is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitsum.datasets.strips import StripSet
+from digitsum.evaluation.comparison import ComparedModel, Comparison, side_by_side
+from digitsum.evaluation.scoring import MisreadStrip, OnProgress, worst_errors
+from digitsum.inference import LoadedModel
+from digitsum.predictions import Predictions
+from digitsum.report.explain import Explanation, explain
+
+ERRORS = 6  # strips shown whose sum a model gets wrong
+EXPLAINED = 3  # strips shown with what a model looks at in them
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model of the page, its predictions for the same strips as the others'."""
+
+    row: ComparedModel  # its row in the table
+    predictions: Predictions
+    history: list[dict[str, Any]]  # one entry for each epoch
+    best_epoch: int  # whose weights these are
+    errors: list[MisreadStrip]  # farthest off first
+    explanations: list[Explanation]
+
+    @property
+    def name(self) -> str:
+        """The name of the model, as it was given."""
+        return self.row.model
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """All that the page says."""
+
+    data: str  # as typed
+    split: str  # val or data
+    truth: NDArray[np.int64]  # (N,) sums
+    subjects: list[Subject]
+    comparison: Comparison
+
+
+def build_content(
+    models: Sequence[LoadedModel],
+    data: StripSet,
+    on_progress: OnProgress = lambda strips: None,
+) -> ReportContent:
+    """Compares models on the strips that `digitsum compare` takes, and explains each.
+
+    Args:
+        models: One or more.
+        data: Strips and sums.
+        on_progress: Told how many strips more are done, after each chunk of each model.
+
+    Raises:
+        DataError: The strips do not suit a model, or none is left that none trained on.
+    """
+    compared = side_by_side(models, data, on_progress=on_progress)
+    rows = compared.rows
+    strips = np.concatenate(list(data.chunks(rows[:EXPLAINED])))
+    subjects = []
+    for model, row, found in zip(models, compared.models, compared.predictions, strict=True):
+        history = model.checkpoint.history
+        subjects.append(
+            Subject(
+                row=row,
+                predictions=found,
+                history=[record for record in history if "val_loss" in record],
+                best_epoch=int(model.checkpoint.metrics["epoch"]),
+                errors=worst_errors(found, data, rows, ERRORS),
+                explanations=[explain(model, strip) for strip in strips],
+            )
+        )
+    name = " ".join(data.name)
+    return ReportContent(name, compared.split, data.sums[rows], subjects, compared)

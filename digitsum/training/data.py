@@ -1,0 +1,123 @@
+"""The strips of one training run, in memory once, and which of them train and which validate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from digitsum.datasets.split import split_rows
+from digitsum.datasets.strips import StripSet, strip_hashes
+from digitsum.errors import DataError, UsageError
+from digitsum.recipe import Recipe
+from digitsum.training.distributed import World
+
+
+class TrainingData:
+    """Strips and sums on the device that trains, and the rows of both splits.
+
+    Args:
+        data: The strips; on the CPU they are not copied.
+        recipe: How they are split, and how many train at most.
+        device: Where they go.
+        world: The processes that share each batch.
+
+    Attributes:
+        pixels: (N, 40, W) uint8.
+        sums: (N,) float32.
+        train: Row numbers of the training split, int64.
+        val: Row numbers of the validation split, int64.
+
+    Raises:
+        DataError: They are too few.
+        UsageError: Batches are too small for so many processes.
+    """
+
+    def __init__(self, data: StripSet, recipe: Recipe, device: torch.device, world: World) -> None:
+        self.least = 2 * world.size  # batch norm cannot estimate a variance from one strip
+        if world.size > 1 and recipe.batch_size < self.least:
+            raise UsageError(
+                f"--batch-size {recipe.batch_size} is too small for {world.size} processes: give "
+                f"{self.least} or more, the batch is shared among them"
+            )
+        self.world, self.size = world, recipe.batch_size
+        split = split_rows(len(data), recipe.split_seed, recipe.limit)
+        self.data, self.seed, self.device = data, recipe.split_seed, device
+        self.train, self.val = split.train, split.val
+        if world.size > 1 and len(self.train) < self.least:
+            raise DataError(
+                f"{len(self.train)} training strips are too few for {world.size} processes: give "
+                f"{self.least} or more"
+            )
+        self.pixels = torch.from_numpy(data.images()).to(device)
+        self.sums = torch.from_numpy(data.sums).float().to(device)
+        self.trained_on, self.selected_on = self._hashes(self.train), self._hashes(self.val)
+
+    def _hashes(self, rows: NDArray[np.int64]) -> Tensor:
+        """Hashes by which strips that the run has seen are known later."""
+        hashes = [strip_hashes(chunk) for chunk in self.data.chunks(np.sort(rows))]
+        return torch.from_numpy(np.unique(np.concatenate(hashes)))
+
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return sum(1 for _ in batches(torch.from_numpy(self.train), self.size, self.least))
+
+    def shuffled(self) -> Iterator[Tensor]:
+        """Training rows in batches, in a new random order, the same in all processes."""
+        order = torch.from_numpy(self.train)[torch.randperm(len(self.train))]
+        return batches(self.world.broadcast(order.to(self.device)), self.size, self.least)
+
+    def most_common_share(self) -> float:
+        """Share of the strips whose sum is the most common one."""
+        counts = np.unique(self.data.sums, return_counts=True)[1]
+        return float(counts.max() / len(self.data))
+
+    def load_split(self, split: dict[str, Any]) -> None:
+        """Takes over the rows that a checkpoint holds."""
+        self.train = split["train"].numpy().astype(np.int64)
+        self.val = split["val"].numpy().astype(np.int64)
+
+    def source(self) -> dict[str, Any]:
+        """What a checkpoint says of the strips."""
+        return {
+            "name": self.data.name,
+            "count": len(self.data),
+            "width": self.data.width,
+            "fingerprint": self.data.fingerprint,
+        }
+
+    def split(self) -> dict[str, Any]:
+        """What a checkpoint says of the two splits."""
+        return {
+            "seed": self.seed,
+            "train": torch.from_numpy(self.train.astype(np.int32)),
+            "val": torch.from_numpy(self.val.astype(np.int32)),
+            "trained_on": self.trained_on,
+            "selected_on": self.selected_on,
+        }
+
+
+def batches(rows: Tensor, size: int, least: int = 2) -> Iterator[Tensor]:
+    """Rows in batches; a last one of fewer than `least` rows joins the one before it."""
+    made = list(torch.split(rows, size))
+    if len(made) > 1 and len(made[-1]) < least:
+        made[-2:] = [torch.cat(made[-2:])]
+    yield from made
+
+
+def check_sums(data: StripSet, recipe: Recipe) -> None:
+    """Refuses sums that the known number of digits cannot reach.
+
+    Raises:
+        DataError: There is one.
+    """
+    digits = recipe.digits_per_strip
+    if digits is not None and data.sums.max() > 9 * digits:
+        raise DataError(
+            f"a label is {data.sums.max()}, but {digits} digits add up to {9 * digits} at most: "
+            "correct the labels, or --set digits_per_strip"
+        )

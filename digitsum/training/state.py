@@ -1,0 +1,114 @@
+"""A model in training, with its optimizers, its schedules and, where asked for, its average."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import Tensor
+
+from digitsum.device import DeviceConfig
+from digitsum.models.base import Architecture
+from digitsum.recipe import Recipe
+from digitsum.training.augmentation import warp
+from digitsum.training.distributed import World
+from digitsum.training.optimizers import make_average, make_optimizers, make_schedule
+
+
+class TrainState:
+    """Everything that a step changes.
+
+    Args:
+        model: A fresh or pretrained model.
+        recipe: How to train it.
+        steps: Number of steps in an epoch.
+        device: Where to train, and in which precision.
+        world: The processes that take each step together.
+    """
+
+    def __init__(
+        self, model: Architecture, recipe: Recipe, steps: int, device: DeviceConfig, world: World
+    ) -> None:
+        self.recipe, self.steps, self.device = recipe, steps, device
+        self.model = model
+        device.place(model)
+        self.parallel = world.parallel(model)
+        self.optimizers = make_optimizers(recipe, model)
+        self.schedules = [make_schedule(recipe, each, steps) for each in self.optimizers]
+        self.average = make_average(recipe, model)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained weights."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step."""
+        return float(self.optimizers[0].param_groups[0]["lr"])
+
+    @property
+    def eval_model(self) -> Architecture:
+        """The model that is validated and stored: the average, where there is one."""
+        if self.average is None:
+            return self.model
+        return cast(Architecture, self.average.module)
+
+    def step(self, pixels: Tensor, sums: Tensor, progress: float, share: float = 1.0) -> Tensor:
+        """One step; gives the loss before it, a scalar without gradient.
+
+        Args:
+            pixels: (B, 40, W) uint8.
+            sums: (B,) float32.
+            progress: 0..1 over the run.
+            share: What the loss counts by; gradients are means over processes, whose shards may
+                hold one strip more or less.
+        """
+        strips = self.device.normalize(pixels)
+        if self.recipe.warp:
+            strips = warp(strips, self.recipe.warp)
+        with self.device.autocast():
+            outputs = self.parallel(strips)
+        loss = share * self.model.loss(outputs, sums, progress)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in self.optimizers:
+            optimizer.step()
+        for schedule in self.schedules:
+            schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss.detach()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Those of `eval_model`, on the CPU."""
+        return _on_cpu(self.eval_model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs besides `weights`, by the names of a checkpoint's fields."""
+        return {
+            "optimizer": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedule": [schedule.state_dict() for schedule in self.schedules],
+            "unaveraged": {} if self.average is None else _on_cpu(self.model),
+        }
+
+    def load_state_dict(
+        self, weights: dict[str, Tensor], state: dict[str, Any], epochs: int
+    ) -> None:
+        """Takes over what `weights` and `state_dict` gave after so many epochs.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError: It does not fit.
+        """
+        self.eval_model.load_state_dict(weights)
+        for optimizer, kept in zip(self.optimizers, state["optimizer"], strict=True):
+            optimizer.load_state_dict(kept)
+        for schedule, kept in zip(self.schedules, state["schedule"], strict=True):
+            schedule.load_state_dict(kept)
+        if self.average is not None:
+            self.model.load_state_dict(state["unaveraged"])
+            self.average.n_averaged.fill_(epochs * self.steps)
+
+
+def _on_cpu(model: Architecture) -> dict[str, Tensor]:
+    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,84 @@
+"""Predictions as a person handles them in Python."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from digitsum.predictions import SHOWN, Prediction, Predictions, pad_and_join
+
+
+def four() -> Predictions:
+    return Predictions(
+        sum=np.array([8, 7, 0, 12]),
+        value=np.array([7.93, 7.0, 0.1, 12.4], np.float32),
+        confidence=np.array([0.99, 0.5, 0.9, 0.75], np.float32),
+        digits=np.array([[3, 5, -1], [7, -1, -1], [-1, -1, -1], [3, 4, 5]], np.int8),
+        positions=np.array([[0, 44, -1], [12, -1, -1], [-1, -1, -1], [4, 40, 80]], np.int16),
+    )
+
+
+def test_an_index_gives_one_and_a_slice_gives_several() -> None:
+    predictions = four()
+    assert len(predictions) == 4
+    first = predictions[0]
+    assert (first.sum, first.digits, first.positions) == (8, [3, 5], [0, 44])
+    assert predictions[-1].digits == [3, 4, 5]
+    assert predictions[2].digits == []
+    cut = predictions[1:3]
+    assert isinstance(cut, Predictions)
+    assert cut.sum.tolist() == [7, 0]
+    assert cut.strips is None
+    assert [p.sum for p in predictions[::-1]] == [12, 0, 7, 8]
+    with pytest.raises(IndexError):
+        predictions[4]
+
+
+def test_iteration_gives_plain_values() -> None:
+    for prediction, total in zip(four(), (8, 7, 0, 12), strict=True):
+        assert type(prediction) is Prediction
+        assert (type(prediction.sum), type(prediction.value)) == (int, float)
+        assert prediction.sum == total
+        assert "strip" not in prediction.to_dict()
+    assert [str(p) for p in four()][:3] == [
+        "3 + 5 = 8, confidence 99.0%", "7 = 7, confidence 50.0%", "no digit = 0, confidence 90.0%",
+    ]  # fmt: skip
+
+
+def test_what_a_regressor_does_not_say_is_left_out() -> None:
+    plain = Predictions(sum=np.array([8]), value=np.array([7.93], np.float32))
+    assert list(plain.to_dict()) == ["sum", "value"]
+    assert str(plain[0]) == "8 (value 7.93)"
+    assert str(plain).splitlines()[0].split() == ["sum", "value"]
+    assert repr(plain) == "Predictions(of 1 strips: sum, value)"
+
+
+def test_to_dict_and_pandas_hold_the_same() -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    found, frame = four().to_dict(), four().to_pandas()
+    assert list(found) == ["sum", "value", "confidence", "digits", "positions"]
+    assert found["digits"] == [[3, 5], [7], [], [3, 4, 5]]
+    assert isinstance(frame, pandas.DataFrame)
+    assert {name: list(frame[name]) for name in frame} == found
+
+
+def test_without_pandas_the_import_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pandas"):
+        four().to_pandas()
+
+
+def test_many_print_as_the_first_and_a_number() -> None:
+    sums = np.arange(SHOWN + 1500)
+    text = str(Predictions(sum=sums, value=sums.astype(np.float32)))
+    assert len(text.splitlines()) == SHOWN + 2
+    assert text.endswith("and 1,500 more")
+
+
+def test_joining_pads_to_the_longest() -> None:
+    joined = Predictions.concatenate([four()[1:2][:1], four()[3:]])
+    assert joined.digits is not None
+    assert joined.digits.tolist() == [[7, -1, -1], [3, 4, 5]]
+    assert pad_and_join([np.ones((1, 1)), np.ones((1, 3))]).tolist() == [[1, -1, -1], [1, 1, 1]]
