@@ -276,11 +276,17 @@ def test_an_outside_recipe_may_be_given_in_full_instead(outside: Path) -> None:
 def test_options_are_checked_by_the_annotations(outside: Path, setting: str, words: str) -> None:
     code, line = error("train", "--arch", NAME, "--data", "strips", "--set", setting)
     assert (code, words in line) == (2, True), line
+
+
+def test_options_take_the_types_of_the_annotations(outside: Path) -> None:
     ok("train", "--arch", NAME, "--data", "strips", "--set", "most=null", "--set", "sums=2e1")
+    recipe = json.loads(ok("info", "classes.pt", "--json").stdout)["recipe"]
+    assert (recipe["most"], recipe["sums"]) == (None, 20)
 
 
-def test_an_architecture_that_no_checkpoint_is_of_is_said(outside: Path, models: Path) -> None:
-    code, line = error("eval", models / "cnn.pt", "--data", "strips", "--arch", NAME)
+def test_an_architecture_that_no_checkpoint_is_of_is_said(project: Path) -> None:
+    Path("outside.py").write_text(OUTSIDE)
+    code, line = error("eval", "a.pt", "--data", "strips", "--arch", NAME)
     assert code == 2
     assert line.endswith("--arch outside:Classes: no checkpoint here is of it, but of cnn")
 

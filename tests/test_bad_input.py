@@ -263,6 +263,7 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "before", "code", "words"), BAD, ids=[row[0] for row in BAD])
 def test_bad_input_is_one_line_and_writes_nothing(
     project: Path,

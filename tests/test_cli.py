@@ -95,6 +95,7 @@ def test_other_strips_are_shown_as_data_and_known_ones_are_told(project: Path) -
     assert set(json.loads(moved.stdout)["splits"]) == {"train", "val"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "npy"])
 def test_predict_writes_every_form_with_the_same_sums(project: Path, suffix: str) -> None:
     ok("predict", "strips/data0.npy", "strips/data0.npy", "--model", "a.pt", "--out", f"r.{suffix}")
@@ -139,6 +140,7 @@ def test_unsure_readings_are_marked(project: Path, suffix: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "npy"])
 def test_parts_one_after_the_other_are_the_whole(project: Path, suffix: str) -> None:
     np.save("many.npy", np.tile(np.load("strips/data0.npy"), (13, 1, 1)))

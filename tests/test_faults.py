@@ -125,6 +125,7 @@ def _hold(path: Path, ready: Any) -> None:
         signal.pause()
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_run_is_no_hindrance() -> None:
     context = multiprocessing.get_context("spawn")
     ready = context.Event()

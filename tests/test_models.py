@@ -103,6 +103,7 @@ def test_attention_multiplies_by_a_sigmoid() -> None:
     torch.testing.assert_close(attention(x), x / (1 + torch.exp(-logits)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("arch", "width"), [("cnn", 168), ("resnet", 84)])
 def test_values_are_float32_one_a_strip(arch: str, width: int, precision: str) -> None:
@@ -122,6 +123,7 @@ def test_another_width_is_refused_with_both(arch: str) -> None:
         build(arch, 168, FRESH[arch])(torch.zeros(1, 1, 40, 84))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "width"), [("cnn", 60), ("resnet", 60), ("reader", 60)])
 def test_folded_batch_norm_changes_nothing(arch: str, width: int) -> None:
     torch.manual_seed(0)
@@ -234,6 +236,7 @@ def holding(content: Any) -> Any:
     return lambda path: torch.save(content(), path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "words"),
     [

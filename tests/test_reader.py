@@ -125,6 +125,7 @@ def test_it_learns_single_digits_from_sums_and_never_opens_the_truth() -> None:
     assert metrics.digit_accuracy >= metrics.string_accuracy
 
 
+@pytest.mark.slow
 def test_training_with_unknown_counts_runs(strips: StripSet) -> None:
     result = fit(recipe(digits_per_strip=None, epochs=1), strips, PATH)
     assert result.history[0].val_loss > 0
@@ -176,6 +177,7 @@ def test_a_run_stopped_at_its_restart_goes_on_as_if_undisturbed(strips: StripSet
     assert all(torch.equal(left.weights[k], right.weights[k]) for k in left.weights)
 
 
+@pytest.mark.slow
 def test_a_run_may_start_from_a_checkpoint(strips: StripSet) -> None:
     fit(recipe(epochs=1), strips, PATH)
     start = recipe(epochs=1, lr=1e-12, guide=0.0, weights=str(PATH))
@@ -190,6 +192,7 @@ def test_a_run_may_start_from_a_checkpoint(strips: StripSet) -> None:
         build("reader", 84, {"weights": "gone.pt"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -252,6 +255,7 @@ def test_the_shipped_weights_read_built_in_strips_of_several_lengths() -> None:
         assert (predictions.sum == made.sums).mean() > least
 
 
+@pytest.mark.slow
 @needs_mnist
 def test_the_shipped_weights_read_unseen_handwriting() -> None:
     made = compose(load_digits("mnist-test", MNIST), 500, seed=11)
@@ -281,6 +285,7 @@ def test_predict_needs_no_model() -> None:
     assert [sum(row["digits"]) for row in rows] == [row["sum"] for row in rows]
 
 
+@pytest.mark.slow
 def test_eval_shows_digits_where_the_truth_is_known() -> None:
     from test_cli import ok
 

@@ -78,6 +78,7 @@ def test_validation_search_and_pipeline(fitted: tuple[DigitSumRegressor, Composi
     assert pipeline.predict(images.reshape(60, -1)).shape == (60,)
 
 
+@pytest.mark.slow
 def test_a_reader_tells_digits() -> None:
     made = compose(load_digits("builtin"), strips=60, per_strip=(2, 2), seed=3)
     options = {"digits_per_strip": 2, "weights": "reader", "lr": 1e-6}

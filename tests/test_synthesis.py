@@ -24,6 +24,7 @@ def replica() -> Composition:
     return compose(load_digits("mnist", MNIST), 30_000)
 
 
+@pytest.mark.slow
 @needs_mnist
 def test_replica_has_the_moments_of_the_original_strips(replica: Composition) -> None:
     counts = sum(np.bincount(strip.ravel(), minlength=256) for strip in replica.images)
@@ -247,6 +248,7 @@ def test_labels_and_truth_alone_are_not_written_over(name: str) -> None:
         check_folder(Path(), 1, overwrite=False)
 
 
+@pytest.mark.slow
 @needs_mnist
 @pytest.mark.parametrize(
     ("name", "count", "start"), [("mnist", 30_000, "6c0c12d0"), ("mnist-test", 10_000, "e6164daf")]
@@ -257,6 +259,7 @@ def test_mnist_by_name_is_always_the_same(name: str, count: int, start: str) -> 
     assert found.fingerprint.startswith(f"sha256:{start}")  # checkpoints know it by this
 
 
+@pytest.mark.slow
 def test_a_name_beats_a_folder_of_that_name(made: Composition) -> None:
     write(made, Path("builtin"), files=1)
     assert len(open_data(["./builtin"])) == 60

@@ -82,6 +82,7 @@ def test_it_learns_sums_within_seconds() -> None:
     assert result.history[-1].train_loss < 0.5 * result.history[0].train_loss
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_weights_and_others_do_not(strips: StripSet) -> None:
     runs = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -91,6 +92,7 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(strips: StripSet) -> N
     assert not all(torch.equal(runs["a"][k], runs["c"][k]) for k in runs["a"])
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_of_the_lowest_validation_loss(strips: StripSet) -> None:
     result = fit(recipe(epochs=4, lr=0.01), strips, PATH)
     losses = [record.val_loss for record in result.history]
@@ -102,6 +104,7 @@ def test_the_best_checkpoint_is_of_the_lowest_validation_loss(strips: StripSet) 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 0.9])
 def test_what_a_checkpoint_reports_is_what_evaluation_measures(
     strips: StripSet, decay: float
@@ -177,6 +180,7 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(strips: StripSet) -> None:
         resume(StoppedRun.open(last, {}, None), changed, on_event=lambda event: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["optimizer", "schedule", "random", "best", "history"])
 def test_a_state_that_does_not_fit_is_refused(strips: StripSet, key: str) -> None:
     with pytest.raises(Stop):
@@ -339,6 +343,7 @@ def test_python_resumes_by_a_path(folder: Path) -> None:
     assert [r.epoch for r in digitsum.resume("cnn.last.pt").history] == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["cnn", "reader"])
 def test_a_checkpoint_of_format_1_predicts_and_is_not_resumed(strips: StripSet, arch: str) -> None:
     keys = {"digits_per_strip": 2} if arch == "reader" else {}
