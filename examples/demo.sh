@@ -19,8 +19,8 @@ rm -rf "$folder" && mkdir "$folder" && cd "$folder" && touch .demo
 say "1. Strips: 2,500 images of four handwritten digits each (scikit-learn's), with their sums"
 run digitsum synth strips --strips 2500
 
-say "2. The attention CNN of the technical report, 8 epochs instead of 50, on 2,000 strips"
-run digitsum train --arch cnn --epochs 8 --data strips
+say "2. The attention CNN of the technical report, 7 epochs instead of 50, on 2,000 strips"
+run digitsum train --arch cnn --epochs 7 --data strips
 
 say "3. ResNet-50 from scratch, 1 epoch on 320 strips: enough to see it run, not to see it learn"
 run digitsum train --arch resnet --weights none --epochs 1 --limit 320 --data strips
