@@ -104,6 +104,20 @@ class Table:
         return f"<table>{caption}<tr>{head}</tr>{''.join(rows)}</table>{note}"
 
 
+class Tabular:
+    """A result that prints as its table, and shows as HTML in a notebook."""
+
+    def table(self) -> Table:
+        """The result as a table."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
 def best_rows(
     values: Sequence[float | None], better: Literal["low", "high"], groups: Sequence[object]
 ) -> frozenset[int]:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from filelock import FileLock
 from typer.testing import CliRunner
+from typer.testing import Result as CliResult
 
 from digitsum.cli import app
 from digitsum.datasets.strips import StripSet
@@ -54,6 +55,18 @@ def build(arch: str, width: int, options: dict[str, Any] | None = None) -> Archi
     if weights != "none":
         model.load_pretrained(weights)
     return model
+
+
+def run(*args: object) -> CliResult:
+    """A command in this process, whatever comes of it."""
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def ok(*args: object) -> CliResult:
+    """A command that must end with 0."""
+    result = run(*args)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result
 
 
 @pytest.fixture(autouse=True)

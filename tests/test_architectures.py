@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import fit
-from typer.testing import CliRunner, Result
+from conftest import fit, ok, run
 
 import digitsum
-from digitsum.cli import app
 from digitsum.datasets.synthesis import write
 from digitsum.errors import CheckpointError, RecipeError, UsageError
 from digitsum.evaluation import comparison
@@ -65,16 +63,6 @@ schedule: constant
 smoothing: 0.1
 """
 NAME = "outside:Classes"
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def ok(*args: object) -> Result:
-    result = run(*args)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
 
 
 def error(*args: object) -> tuple[int, str]:

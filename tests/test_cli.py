@@ -8,25 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ok, run
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.main import get_command
-from typer.testing import CliRunner, Result
 
 from digitsum import __version__
 from digitsum.cli import _environment_failure, app
 from digitsum.device import PREDICT_BATCH
 from digitsum.inference import shard_rows
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def ok(*args: object) -> Result:
-    result = run(*args)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
 
 
 def test_version_and_help() -> None:

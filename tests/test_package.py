@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from pathlib import Path
@@ -136,3 +137,24 @@ def test_a_wheel_is_small_whole_and_runs_on_its_own(tmp_path: Path) -> None:
     done = python("-c", code)
     assert str(tmp_path / "site") in done.stderr
     assert done.stdout.startswith("file,index,sum,value")
+
+
+@pytest.mark.slow
+def test_the_source_distribution_carries_what_its_tests_read(tmp_path: Path) -> None:
+    pytest.importorskip("build", reason="build is not installed")
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
+    built = python("-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT))
+    assert built.returncode == 0, built.stderr
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    place = archive.with_name(archive.name.removesuffix(".tar.gz"))
+    names = {path.name for path in place.iterdir()}
+    assert {"README.md", "Makefile", "benchmarks", "docs", "scripts", "studies", "tests"} <= names
+    assert not {".ci", ".github", ".venv", "demo"} & names
+    assert not list(place.rglob("*.last.pt"))
+    done = python(
+        "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist",
+        "tests/test_documents.py", "tests/test_studies.py", "tests/test_checkpoint.py", cwd=place,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr

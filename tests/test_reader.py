@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import MNIST, build, fit, needs_mnist
+from conftest import MNIST, build, fit, needs_mnist, ok
 
 from digitsum.checkpoint import load_checkpoint, locate_checkpoint
 from digitsum.datasets import open_data
@@ -271,8 +271,6 @@ def test_the_shipped_weights_read_unseen_handwriting() -> None:
 
 
 def test_predict_needs_no_model() -> None:
-    from test_cli import ok
-
     made = compose(load_digits("builtin"), 3, seed=4)
     np.save("strips.npy", made.images)
     result = ok("predict", "strips.npy", "--format", "jsonl")
@@ -287,8 +285,6 @@ def test_predict_needs_no_model() -> None:
 
 @pytest.mark.slow
 def test_eval_shows_digits_where_the_truth_is_known() -> None:
-    from test_cli import ok
-
     ok("synth", "strips", "--strips", 20, "--files", 1)
     result = ok("eval", "reader", "--data", "strips")
     assert "string %" in result.stdout

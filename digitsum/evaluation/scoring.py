@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from digitsum.datasets import Sources, as_strip_set
 from digitsum.datasets.strips import StripSet
-from digitsum.display import Column, Table, addition
+from digitsum.display import Column, Table, Tabular, addition
 from digitsum.errors import prefixed
 from digitsum.evaluation.metrics import Metrics, metric_columns, score, score_digits
 from digitsum.evaluation.overlap import TrainingOverlap, overlap_of_rows, split_rows_of
@@ -39,7 +39,7 @@ class MisreadStrip:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Tabular):
     """Metrics of one model: `train` and `val` of its own run, or `data` for other strips."""
 
     model: str
@@ -71,12 +71,6 @@ class Evaluation:
             ],
             selection_note(names),
         )
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def split_name(split: str, selected_on: bool) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from digitsum.display import Column, Table
+from digitsum.display import Column, Table, Tabular
 
 if TYPE_CHECKING:
     from digitsum.evaluation.metrics import Metrics
@@ -107,7 +107,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Tabular):
     """A finished run.
 
     Attributes:
@@ -152,9 +152,3 @@ class Result:
             ],
             selection_note(strips),
         )
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
