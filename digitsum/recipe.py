@@ -159,27 +159,26 @@ def merge_sources(
         flags: Keys set one by one.
 
     Raises:
-        RecipeError: A source cannot be read.
+        RecipeError: A source cannot be read, or only the file names an outside architecture.
     """
     keys: dict[str, Scalar] = {}
     if file is not None:
         keys.update(_read(file))
-    for setting in settings:
-        keys.update([_setting(setting)])
-    keys.update({key: value for key, value in (flags or {}).items() if value is not None})
-    return keys
+    typed = dict(map(_setting, settings))
+    typed |= {key: value for key, value in (flags or {}).items() if value is not None}
+    if ":" in str(keys.get("arch")) and "arch" not in typed:
+        raise RecipeError(
+            f"recipe {file} is for {keys['arch']}, which digitsum does not import because a file "
+            f"says so: if you trust that module, name it with --arch {keys['arch']}"
+        )
+    return keys | typed
 
 
 def coerce(key: str, value: Any, annotation: Any) -> Any:
     """`value` as the type that an annotation names: int, float, str or bool, perhaps or None.
 
     YAML reads 1e-3 as text, so text that is a number is a number where one is due. Values of
-    any other annotation stay as they are.
-
-    Args:
-        key: For the message.
-        value: What was given.
-        annotation: As `typing.get_type_hints` gives it.
+    any other annotation stay as they are. `key` is for the message.
 
     Raises:
         RecipeError: It is of another type.

@@ -204,6 +204,8 @@ BAD = [
     ("eval reader --data strips", lambda: _write("strips/truth0.npz", "zip")(), 1, "remove it"),
     # recipes
     (NEW + "--recipe r.yaml", _write("r.yaml", LAUGHS), 2, "unknown recipe key 'a'"),
+    ("train --recipe r.yaml --data strips", _write("r.yaml", "arch: antigravity:Class"), 2,
+     "does not import because a file says so"),
     (NEW + "--recipe r.yaml", _write("r.yaml", YAML_PAYLOAD), 2, "is not YAML"),
     (NEW + "--recipe r.yaml", _write("r.yaml", b"\xff\xfe"), 2, "it is not text in UTF-8"),
     (NEW + "--recipe r.yaml", _write("r.yaml", "a: " + "x" * 1_000_001), 2, "it is not a recipe"),
