@@ -103,6 +103,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def training(arch: str) -> list[object]:
+    """The words of a short training."""
+    own: dict[str, list[object]] = {
+        "resnet": ["--weights", "none"], "reader": ["--set", "digits_per_strip=2"],
+    }  # fmt: skip
+    short = ["--epochs", 1, "--limit", 4, "--out", "short.pt", "--data", "strips"]
+    return ["train", "--arch", arch, *short, *own.get(arch, [])]
+
+
 def commands(model: Path) -> dict[str, list[object]]:
     """One line for every command that loads a model."""
     return {
@@ -129,6 +138,12 @@ def test_every_command_takes_every_architecture_and_precision(
     model = Path("classes.pt") if named else models / f"{arch}.pt"
     if named:
         ok("train", *named, "--data", "strips", "--device", "cpu")
+    train = [*training(arch), "--device", "cpu", "--precision", precision]
+    if precision == "int8":
+        code, line = error(*train)
+        assert (code, "precision: 'int8' is not allowed" in line) == (2, True)
+    else:
+        ok(*train)
     refused = precision == "int8" and (arch != "reader" or not is_supported())
     for command in commands(model).values():
         given = [*command, *named, "--device", "cpu", "--precision", precision]
