@@ -70,7 +70,7 @@ class Comparison:
 
     @property
     def selected_on(self) -> bool:
-        """Whether a checkpoint was selected on strips of this split."""
+        """Whether strips of this split were used for checkpoint selection."""
         return self.split == "val" and any(row.overlap.selected_on for row in self.models)
 
     def pair(self, i: int, j: int) -> Pair:

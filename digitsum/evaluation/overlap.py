@@ -16,7 +16,7 @@ from digitsum.errors import DataError, UsageError
 
 @dataclass(frozen=True)
 class TrainingOverlap:
-    """How many of some strips a run has trained on, and how many its checkpoint was selected on."""
+    """How many of some strips a run was trained on, and used for checkpoint selection."""
 
     trained_on: int = 0
     selected_on: int = 0
