@@ -15,8 +15,10 @@ from typer.main import get_command
 
 from digitsum import __version__
 from digitsum.cli import _environment_failure, app
+from digitsum.cli.options import from_recipes
 from digitsum.device import PREDICT_BATCH
 from digitsum.inference import shard_rows
+from digitsum.recipe import Recipe, names
 
 
 def test_version_and_help() -> None:
@@ -35,6 +37,16 @@ def test_every_option_says_what_it_is_and_its_default() -> None:
                 assert said, (name, option.opts)
 
 
+@pytest.mark.parametrize("key", ["epochs", "batch_size", "lr", "weights"])
+def test_the_help_of_train_has_the_numbers_of_the_recipes(key: str) -> None:
+    expected = {name: Recipe(name).to_dict()[key] for name in names()}
+    said = from_recipes(key)
+    assert said == ", ".join(f"{name} {value}" for name, value in expected.items())
+    (option,) = (p for p in get_command(app).commands["train"].params if p.name == key)
+    assert option.show_default == said
+
+
+@pytest.mark.slow
 def test_the_main_job() -> None:
     ok("synth", "strips", "--strips", 60, "--per-strip", 1, "--files", 2)
     assert sorted(p.name for p in Path("strips").iterdir()) == [

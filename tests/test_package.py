@@ -17,7 +17,7 @@ import pytest
 import digitsum
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "torchvision", "numpy", "scipy", "sklearn")
+HEAVY = ("torch", "torchvision", "numpy", "scipy", "sklearn", "yaml", "filelock", "rich.progress")
 
 
 def python(*args: str, **kwargs: object) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,18 +10,21 @@ import typer
 
 from digitsum.cli import completion
 from digitsum.errors import UsageError
-from digitsum.recipe import bundled, names
 
 DATA, MODEL, RUN, OUTPUT = "Data", "Model", "Run", "Output"  # groups in the help
-ARCHITECTURES = "|".join([*names(), "MODULE:CLASS"])
+# read as text: the help is there before YAML is loaded
+RECIPES = {path.stem: path.read_text(encoding="utf-8")
+           for path in sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))}  # fmt: skip
+ARCHITECTURES = "|".join([*RECIPES, "MODULE:CLASS"])
 DEVICES = "auto|cpu|cuda|cuda:N|mps"
 
 
 def from_recipes(key: str) -> str:
     """A key's value in each bundled recipe: `cnn 50, reader 16`, or `32` if it is one for all."""
-    values = {name: bundled(name).get(key, "none") for name in names()}
+    found = {name: re.search(rf"^{key}: *(\S+)", text, re.M) for name, text in RECIPES.items()}
+    values = {name: match[1] if match else "none" for name, match in found.items()}
     if len(set(values.values())) == 1:
-        return str(next(iter(values.values())))
+        return next(iter(values.values()))
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digitsum.files import check_checkpoint_paths
-from digitsum.recipe import Recipe
 from digitsum.training.distributed import World
-from digitsum.training.events import OnEvent, Result
 
 if TYPE_CHECKING:
     from digitsum.datasets import Sources
     from digitsum.datasets.strips import StripSet
+    from digitsum.recipe import Recipe
+    from digitsum.training.events import OnEvent, Result
     from digitsum.training.resuming import StoppedRun
 
 
@@ -60,6 +60,8 @@ def train(
         TrainingError: The loss is not finite; checkpoints written before stay as they are.
         CheckpointError: A checkpoint cannot be written.
     """
+    from digitsum.recipe import Recipe
+
     given = recipe.to_dict() if recipe else {}
     asked = Recipe.from_dict({**given, **keys})
     path = Path(out or default_path(asked.arch))
