@@ -193,6 +193,7 @@ def test_an_outside_architecture_trains_resumes_and_is_named_again(outside: Path
     assert "given" not in ok("eval", "classes.pt", "--arch", NAME).stdout
 
 
+@pytest.mark.slow
 def test_a_checkpoint_imports_nothing_by_the_name_that_it_holds(outside: Path) -> None:
     ok("train", "--arch", NAME, "--data", "strips", "--device", "cpu")
     del sys.modules["outside"]
@@ -253,6 +254,7 @@ def test_a_name_that_is_no_architecture_is_refused(name: str, words: str) -> Non
         architecture(name)
 
 
+@pytest.mark.slow
 def test_an_outside_recipe_may_be_given_in_full_instead(outside: Path) -> None:
     Path("outside.yaml").rename("elsewhere.yaml")
     code, line = error("train", "--arch", NAME, "--data", "strips")
@@ -263,6 +265,7 @@ def test_an_outside_recipe_may_be_given_in_full_instead(outside: Path) -> None:
     assert Recipe(NAME).options["smoothing"] == 0.3  # beside it, by the name of the class
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

@@ -266,6 +266,7 @@ TOKENS = st.sampled_from([bytes([token]) for token in b"'\"(){}[],\\\n\0-019OVUM
 CHANGES = st.lists(st.tuples(PLACES, st.integers(0, 3), TOKENS | st.binary(max_size=4)), max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, database=None)
 @given(st.sampled_from(SOUND), CHANGES, st.none() | PLACES)
 def test_damaged_files_end_in_strips_or_data_error(content, changes, length) -> None:

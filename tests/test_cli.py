@@ -21,6 +21,7 @@ from digitsum.inference import shard_rows
 from digitsum.recipe import Recipe, names
 
 
+@pytest.mark.slow
 def test_version_and_help() -> None:
     assert ok("--version").stdout == f"digitsum {__version__}\n"
     for command in ("train", "eval", "predict", "compare", "synth"):
@@ -121,6 +122,7 @@ def test_predict_writes_every_form_with_the_same_sums(project: Path, suffix: str
     assert sums == 2 * [round(float(line.split(",")[3])) for line in values]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "json"])
 def test_unsure_readings_are_marked(project: Path, suffix: str) -> None:
     ok("predict", "strips/data0.npy", "--out", "all.json")

@@ -106,6 +106,7 @@ def test_a_read_only_file_system_is_one_line(faults: ModuleType, victim: Any) ->
         pytest.skip(f"no small file system can be mounted here: {error}")
 
 
+@pytest.mark.slow
 def test_a_second_run_of_one_name_is_refused(strips: StripSet) -> None:
     recipe = Recipe.from_dict({"arch": "cnn", "epochs": 1, "device": "cpu"})
     with run_lock(Path("cnn.pt")):

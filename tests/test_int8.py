@@ -43,6 +43,7 @@ def test_columns_are_probabilities_at_any_width(width: int) -> None:
     torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(log_probs.shape[:2]))
 
 
+@pytest.mark.slow
 def test_a_model_that_has_no_such_path_is_named(strips: StripSet) -> None:
     recipe = Recipe.from_dict({"arch": "cnn", "epochs": 1, "device": "cpu"})
     fit(recipe, strips, Path("cnn.pt"))

@@ -239,12 +239,14 @@ def test_the_shipped_weights_are_small_and_have_a_card() -> None:
         assert words in card
 
 
+@pytest.mark.slow
 def test_a_file_called_reader_wins(strips: StripSet) -> None:
     fit(recipe(epochs=1, seed=9), strips, PATH)
     Path("reader").write_bytes(PATH.read_bytes())
     assert load_model("reader", "cpu").recipe.seed == 9
 
 
+@pytest.mark.slow
 def test_the_shipped_weights_read_built_in_strips_of_several_lengths() -> None:
     model = load_model("reader", "cpu")
     digits = load_digits("builtin")
@@ -270,6 +272,7 @@ def test_the_shipped_weights_read_unseen_handwriting() -> None:
     assert (np.abs(off - 13.5) < 14).mean() > 0.98  # each stands within its digit's box
 
 
+@pytest.mark.slow
 def test_predict_needs_no_model() -> None:
     made = compose(load_digits("builtin"), 3, seed=4)
     np.save("strips.npy", made.images)
@@ -295,6 +298,7 @@ def test_eval_shows_digits_where_the_truth_is_known() -> None:
     assert "string_accuracy" not in scores["splits"]["data"]
 
 
+@pytest.mark.slow
 def test_predict_takes_every_form_and_the_recipes_count() -> None:
     model = load_model("reader", "cpu")
     images = compose(load_digits("builtin"), 20, seed=4).images

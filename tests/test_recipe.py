@@ -136,6 +136,7 @@ TEXTS = ["lr: [1", "lr: a: b", "lr: \0", "- lr", "lr", "", "1: 2", "a: 1\n---\nb
 MISTAGGED = ["x: !!bool maybe", "x: !!int ''", "x: !!timestamp now"]  # no YAMLError of PyYAML's
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [*TEXTS, *MISTAGGED, "lr: 1 #" + "x" * 1_000_000, "x: " + "[" * 5_000],
@@ -153,6 +154,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(name: str) -> None:
         merge_sources(Path(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [

@@ -36,6 +36,7 @@ def test_parameters_are_those_of_the_constructor() -> None:
         copy.predict(np.zeros((1, 40, 42), np.uint8))
 
 
+@pytest.mark.slow
 def test_it_reads_strips_of_every_form(fitted: tuple[DigitSumRegressor, Composition]) -> None:
     model, made = fitted
     read = model.predict(made.images)
@@ -55,6 +56,7 @@ def test_a_pickle_reads_the_same(fitted: tuple[DigitSumRegressor, Composition]) 
     assert not hasattr(clone(model), "checkpoint_")
 
 
+@pytest.mark.slow
 def test_equal_seeds_fit_equally(fitted: tuple[DigitSumRegressor, Composition]) -> None:
     model, made = fitted
     again = clone(model).fit(made.images, made.sums)
@@ -101,6 +103,7 @@ def test_what_is_wrong_is_said() -> None:
         DigitSumRegressor(options={"dropout": 0.1}, **FAST).fit(strips, sums)
 
 
+@pytest.mark.slow
 def test_fitting_is_shown_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
     made = compose("builtin", strips=20, per_strip=(1, 1), seed=3)
     for progress, given, lines in (

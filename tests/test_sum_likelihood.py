@@ -111,6 +111,7 @@ def test_log_space_agrees(seed: int, count: int, sharpness: float) -> None:
     torch.testing.assert_close(log[held], plain[held].log(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [None, 3])
 @pytest.mark.parametrize("depth", [1, 120])
 def test_the_gradient_is_that_of_finite_differences(count: int | None, depth: int) -> None:
@@ -161,6 +162,7 @@ def test_a_hopeless_strip_keeps_its_gradient() -> None:
     assert (logits.grad[..., 0] > 0).all()  # downwards is towards digits
 
 
+@pytest.mark.slow
 @quick
 @given(seeds, st.integers(1, 3), st.floats(0.1, 5))
 def test_the_most_likely_reading_is_that_of_enumeration(

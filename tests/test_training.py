@@ -162,6 +162,7 @@ def test_averaged_weights_are_what_a_checkpoint_holds(strips: StripSet) -> None:
     assert not best.unaveraged
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_as_it_began_or_not_at_all(strips: StripSet) -> None:
     with pytest.raises(Stop):
         fit(recipe(epochs=3), strips, PATH, stop_after(1))
@@ -236,6 +237,7 @@ def test_a_run_tells_progress_once_an_estimate_and_every_epoch(
     assert events[-1] == Scoring(60)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_estimated_by_its_own_pace(strips: StripSet) -> None:
     with pytest.raises(Stop):
         fit(recipe(epochs=3), strips, PATH, stop_after(1))
@@ -294,6 +296,7 @@ def test_the_resolved_device_and_precision_are_kept(strips: StripSet) -> None:
     assert all(kept[key] != "auto" for key in kept)
 
 
+@pytest.mark.slow
 def test_strips_known_from_training_are_told(strips: StripSet) -> None:
     fit(recipe(epochs=1), strips, PATH)
     model = load_model(PATH, "cpu")
@@ -308,6 +311,7 @@ def test_strips_known_from_training_are_told(strips: StripSet) -> None:
     assert last.overlap == TrainingOverlap(known.trained_on, 0)  # nothing chose the last weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [True, False, None])
 def test_a_run_is_shown_if_asked(
     strips: StripSet, asked: bool | None, capsys: pytest.CaptureFixture[str]
@@ -337,6 +341,7 @@ def test_python_finds_data_by_name_and_overwrites_nothing_unasked(folder: Path) 
         digitsum.resume("cnn.last.pt")
 
 
+@pytest.mark.slow
 def test_python_resumes_by_a_path(folder: Path) -> None:
     with pytest.raises(Stop):
         digitsum.train(str(folder), arch="cnn", epochs=3, device="cpu", on_event=stop_after(1))
