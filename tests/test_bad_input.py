@@ -201,6 +201,7 @@ BAD = [
     ("predict p.npz --model a.pt", None, 1, "p.npz does not exist"),
     ("predict p.png --model a.pt", _write("p.png", "PNG"), 1, "p.png is not a readable picture"),
     ("predict p.png --model a.pt", None, 1, "p.png does not exist"),
+    ("predict p.png", None, 1, "p.png does not exist"),
     ("eval reader --data strips", lambda: _write("strips/truth0.npz", "zip")(), 1, "remove it"),
     # recipes
     (NEW + "--recipe r.yaml", _write("r.yaml", LAUGHS), 2, "unknown recipe key 'a'"),

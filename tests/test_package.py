@@ -115,13 +115,20 @@ def test_wrong_usage_exits_2_and_a_failure_1() -> None:
     assert failed.stderr == "error: gone.pt does not exist: give the path of a checkpoint\n"
 
 
-@pytest.mark.slow
-def test_a_wheel_is_small_whole_and_runs_on_its_own(tmp_path: Path) -> None:
+def built(kind: str, folder: Path) -> Path:
+    """The wheel or the source distribution of this checkout."""
     pytest.importorskip("build", reason="build is not installed")
     pytest.importorskip("hatchling", reason="hatchling is not installed")
-    built = python("-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT))
-    assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    command = ["build", f"--{kind}", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = python("-m", *command)
+    assert done.returncode == 0, done.stderr
+    (made,) = [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]
+    return made
+
+
+@pytest.mark.slow
+def test_a_wheel_is_small_whole_and_runs_on_its_own(tmp_path: Path) -> None:
+    wheel = built("wheel", tmp_path)
     assert wheel.stat().st_size < 5_000_000
     names = set(zipfile.ZipFile(wheel).namelist())
     for needed in ("weights/reader.pt", "weights/README.md", "recipes/cnn.yaml", "py.typed",
@@ -141,11 +148,7 @@ def test_a_wheel_is_small_whole_and_runs_on_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_source_distribution_carries_what_its_tests_read(tmp_path: Path) -> None:
-    pytest.importorskip("build", reason="build is not installed")
-    pytest.importorskip("hatchling", reason="hatchling is not installed")
-    built = python("-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT))
-    assert built.returncode == 0, built.stderr
-    (archive,) = tmp_path.glob("*.tar.gz")
+    archive = built("sdist", tmp_path)
     with tarfile.open(archive) as packed:
         packed.extractall(tmp_path, filter="data")
     place = archive.with_name(archive.name.removesuffix(".tar.gz"))

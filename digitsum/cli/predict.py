@@ -116,10 +116,10 @@ def predict(
     count = options.digit_count(digits_per_strip)
     if out is not None:
         check_output(out, overwrite)
-    if model is None:
-        say(f"using the bundled weights (reader){_checkpoints_here()}")
     (loaded,) = load_models([model or "reader"], device, precision, arch)
     found = predict_files(loaded, images, count, (number, shards))
+    if model is None:  # said once all files are open: an error stands alone
+        say(f"using the bundled weights (reader){_checkpoints_here()}")
     if min_confidence is not None and not found.has_confidence:
         raise UsageError(f"--min-confidence: {loaded.name} gives no confidence")
     overlap, unsure = TrainingOverlap(), 0
