@@ -7,7 +7,7 @@ BIN := .venv/bin
 endif
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal # on all cores
 
-.PHONY: demo test test-fast check weights studies pictures reference clean
+.PHONY: demo test test-fast check weights studies gpu pictures reference clean
 
 demo: .venv/ready ## the main job, end to end, in a few minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
@@ -43,6 +43,9 @@ STUDIES := confidence overlap digit_counts leak wrong_labels few_labels seeds
 studies: .venv/ready ## the studies of docs/studies.md, resumed where they stopped: hours; MNIST as for digitsum train
 	for study in $(STUDIES); do $(BIN)/python studies/$$study.py || exit 1; done
 	$(BIN)/python studies/errors.py
+
+gpu: ## all that is measured on a GPU, in nine minutes: make gpu MNIST=folder of its four .gz files
+	$(PYTHON) benchmarks/gpu.py --mnist "$(MNIST)"
 
 pictures: .venv/ready ## draws the pictures of README and docs again; MNIST as for digitsum train
 	$(BIN)/python scripts/picture.py docs/strips.png reader --data mnist-test

@@ -31,7 +31,6 @@ from digitsum.cli import options
 from digitsum.cli.malloc import keep_freed
 from digitsum.datasets import open_data
 from digitsum.datasets.strips import StripSet
-from digitsum.device import PREDICT_BATCH
 from digitsum.inference import LoadedModel, load_model
 from digitsum.models import architecture, restore
 
@@ -156,7 +155,7 @@ def command(loaded: LoadedModel, data: StripSet, count: int) -> dict[str, object
         whole = time.perf_counter() - begun
     begun = time.perf_counter()
     with torch.inference_mode(), loaded.device.autocast():
-        for pixels in torch.split(torch.from_numpy(images), PREDICT_BATCH):
+        for pixels in torch.from_numpy(images).split(loaded.device.batch):
             loaded.module(loaded.device.normalize(pixels))
     bare = time.perf_counter() - begun
     row: dict[str, object] = {"strips": count, "predict, s": whole, "bare, s": bare}

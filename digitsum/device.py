@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,11 @@ from torch import Tensor, nn
 
 from digitsum.errors import UsageError
 
-PREDICT_BATCH = 64  # strips in a forward pass: on a CPU more take memory and are no faster
+CPU_BATCH = 64  # strips in a forward pass without gradient: more take memory and are no faster
+GPU_BATCH = 512  # a GPU computes them in the time that it takes to launch the kernels for a few
+WARM_UP = 3  # calls before a function is recorded: the first ones allocate and choose kernels
+
+Call = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,27 @@ class DeviceConfig:
         """Moves a model here, its convolutions in channels-last order (faster in bf16)."""
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
+    @contextmanager
+    def repeatable(self) -> Iterator[None]:
+        """CuDNN's convolutions give the same sums in every run; in float32 they need not."""
+        before = torch.backends.cudnn.deterministic
+        torch.backends.cudnn.deterministic = True
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.deterministic = before
+
+    @property
+    def batch(self) -> int:
+        """Strips in a forward pass that needs no gradient."""
+        return CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
+
+    def replayed(self, function: Call, parameters: Iterable[nn.Parameter] = ()) -> Call:
+        """The function, on a CUDA device recorded once and replayed; see `Replayed`."""
+        if self.device.type != "cuda":
+            return function
+        return Replayed(function, self.device, list(parameters))
+
     def random_state(self) -> dict[str, Tensor]:
         """State of the generators that order, dropout and augmentation draw from."""
         state = {"cpu": torch.get_rng_state()}
@@ -77,6 +103,89 @@ class DeviceConfig:
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 (B, H, W) -> float32 (B, 1, H, W) in 0..1 on this device."""
         return pixels.to(self.device, non_blocking=True).unsqueeze(1).float() / 255
+
+
+Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
+
+
+def cuda_graph(function: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    """Records the kernels that a function launches; gives what launches them again, and its result.
+
+    Nothing is computed before the first replay, which fills the result.
+    """
+    torch.cuda.empty_cache()  # a graph has memory of its own
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = function()
+    return graph.replay, result
+
+
+class Replayed:
+    """A function of tensors whose kernels are launched all at once.
+
+    Python launches kernels one by one, and slower than a GPU computes those of a small model. The
+    first calls run as they are; then one is recorded, and later ones replay it. So the function
+    must launch the same kernels whatever the values, and wait for none. Inputs of other shapes
+    than the recorded ones run as they are.
+
+    Args:
+        function: Takes tensors and gives one, which the next call may overwrite.
+        device: Where the tensors lie. Numbers among the inputs become 0-dim float64 tensors there.
+        parameters: Those whose gradients the function leaves, if it leaves any.
+        record: Records a call; `cuda_graph`, but for tests.
+    """
+
+    def __init__(
+        self,
+        function: Call,
+        device: torch.device,
+        parameters: list[nn.Parameter],
+        record: Record = cuda_graph,
+    ) -> None:
+        self.function, self.device, self.parameters = function, device, parameters
+        self.record = record
+        self.inputs: list[Tensor] = []  # that the recorded kernels read
+        self.calls = 0
+        self.aside: torch.cuda.Stream | None = None
+
+    def __call__(self, *given: Tensor | float) -> Tensor:
+        shapes = [torch.Size() if isinstance(x, float) else x.shape for x in given]
+        if shapes != [x.shape for x in self.inputs]:
+            if self.calls >= WARM_UP:  # recorded: it stays so
+                return self.function(*map(self._tensor, given))
+            self.inputs = [self._tensor(x).clone() for x in given]
+            self.calls = 0
+        for x, new in zip(self.inputs, given, strict=True):
+            x.fill_(new) if isinstance(new, float) else x.copy_(new)
+        self.calls += 1
+        if self.calls <= WARM_UP:
+            return self._aside()
+        if self.calls == WARM_UP + 1:
+            for parameter in self.parameters:
+                parameter.grad = None  # so that the recorded call makes its own
+            self.replay, self.result = self.record(lambda: self.function(*self.inputs))
+            self.gradients = [parameter.grad for parameter in self.parameters]
+        self.replay()
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.grad = gradient
+        return self.result
+
+    def _tensor(self, x: Tensor | float) -> Tensor:
+        if isinstance(x, Tensor):
+            return x
+        return torch.tensor(x, dtype=torch.float64, device=self.device)
+
+    def _aside(self) -> Tensor:
+        """A call on a stream of its own, as recording wants those before it."""
+        if self.device.type != "cuda":
+            return self.function(*self.inputs)
+        here = torch.cuda.current_stream(self.device)
+        self.aside = self.aside or torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self.aside.wait_stream(here)
+        with torch.cuda.stream(self.aside):
+            result = self.function(*self.inputs)
+        here.wait_stream(self.aside)
+        return result
 
 
 def _device(name: str) -> torch.device:

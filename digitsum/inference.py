@@ -17,7 +17,7 @@ from digitsum.datasets.digits import load_digits
 from digitsum.datasets.image_files import InMemoryStrips, open_images
 from digitsum.datasets.strips import ROWS, slices
 from digitsum.datasets.synthesis import compose
-from digitsum.device import PREDICT_BATCH, DeviceConfig
+from digitsum.device import DeviceConfig
 from digitsum.errors import CheckpointError, DataError, DigitsumError, UsageError, prefixed
 from digitsum.models import architecture_of_checkpoint, check_options, restore
 from digitsum.models.base import Architecture
@@ -114,8 +114,8 @@ class LoadedModel:
                 f"cannot predict {strips.dtype} of shape {strips.shape}: strips are uint8 "
                 f"(N, {ROWS}, W), light digits on black in 0..255"
             )
-        found = []
-        for pixels in torch.split(torch.from_numpy(np.ascontiguousarray(strips)), PREDICT_BATCH):
+        found, batch = [], self.device.batch
+        for pixels in torch.split(torch.from_numpy(np.ascontiguousarray(strips)), batch):
             with self.device.autocast():
                 outputs = self.module(self.device.normalize(pixels))
             found.append(self.module.predict(outputs, known_count))
@@ -172,7 +172,8 @@ class FilePredictor:
             with prefixed(str(file.path)):
                 tried = model.check_width(file.shape[2], self.count)
             self.has_confidence &= tried.confidence is not None
-        self.rows = shard_rows([file.shape[0] for file in self.files], *shard)
+        counts = [file.shape[0] for file in self.files]
+        self.rows = shard_rows(counts, *shard, batch=model.device.batch)
 
     def __len__(self) -> int:
         return sum(len(rows) for rows in self.rows)
@@ -208,7 +209,7 @@ def predict_files(
     return FilePredictor(loaded, paths, digits_per_strip, shard)
 
 
-def shard_rows(counts: Sequence[int], shard: int, shards: int) -> list[range]:
+def shard_rows(counts: Sequence[int], shard: int, shards: int, batch: int) -> list[range]:
     """The rows of each file that are one of several shards, consecutive and about equal.
 
     Files are cut between batches only, so that a strip is predicted among the same others, and to
@@ -218,12 +219,13 @@ def shard_rows(counts: Sequence[int], shard: int, shards: int) -> list[range]:
         counts: Strips in each file.
         shard: Which, from 1.
         shards: How many.
+        batch: Strips in a forward pass.
     """
-    batches = [-(-count // PREDICT_BATCH) for count in counts]
+    batches = [-(-count // batch) for count in counts]
     first, last = (sum(batches) * s // shards for s in (shard - 1, shard))
     rows = []
     for count, n in zip(counts, batches, strict=True):
-        start, stop = (min(max(edge, 0), n) * PREDICT_BATCH for edge in (first, last))
+        start, stop = (min(max(edge, 0), n) * batch for edge in (first, last))
         rows.append(range(min(start, count), min(stop, count)))
         first, last = first - n, last - n
     return rows

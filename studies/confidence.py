@@ -22,7 +22,7 @@ from weights import ROUNDS, training_strips
 from digitsum.datasets import open_data
 from digitsum.datasets.split import split_rows
 from digitsum.datasets.strips import StripSet
-from digitsum.device import PREDICT_BATCH
+from digitsum.device import CPU_BATCH
 from digitsum.evaluation.metrics import calibration_error, reliability, selective_accuracy
 from digitsum.evaluation.overlap import split_rows_of
 from digitsum.inference import LoadedModel, load_model
@@ -36,7 +36,7 @@ TEMPERATURES = np.round(np.arange(0.7, 1.5, 0.02), 2)
 def distributions(model: LoadedModel, data: StripSet) -> NDArray[np.float64]:
     """P(sum) of each strip, (N, S)."""
     found = []
-    for chunk in data.chunks(size=PREDICT_BATCH):
+    for chunk in data.chunks(size=CPU_BATCH):
         outputs = model.module(model.device.normalize(torch.from_numpy(chunk)))
         found.append(sum_distribution(outputs, model.recipe.digits_per_strip).double().numpy())
     return np.concatenate(found)

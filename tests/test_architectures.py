@@ -15,6 +15,7 @@ import torch
 from conftest import fit, ok, run
 
 import digitsum
+from digitsum import device
 from digitsum.datasets.synthesis import write
 from digitsum.errors import CheckpointError, RecipeError, UsageError
 from digitsum.evaluation import comparison
@@ -132,8 +133,9 @@ def test_every_command_takes_every_architecture_and_precision(
     pytest.importorskip("starlette", reason="the extra draw is not installed")
     from digitsum.draw.server import _predict
 
-    for name, value in (("ROUNDS", 1), ("PREDICT_BATCH", 2), ("MOST_TIMED", 2)):
-        monkeypatch.setattr(comparison, name, value)  # bf16 is emulated here and there
+    monkeypatch.setattr(device, "CPU_BATCH", 2)  # bf16 is emulated here and there
+    monkeypatch.setattr(comparison, "ROUNDS", 1)
+    monkeypatch.setattr(comparison, "MOST_TIMED", 1)
     named: list[object] = ["--arch", NAME] if arch == NAME else []
     model = Path("classes.pt") if named else models / f"{arch}.pt"
     if named:

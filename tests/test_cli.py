@@ -16,7 +16,7 @@ from typer.main import get_command
 from digitsum import __version__
 from digitsum.cli import _environment_failure, app
 from digitsum.cli.options import from_recipes
-from digitsum.device import PREDICT_BATCH
+from digitsum.device import CPU_BATCH
 from digitsum.inference import shard_rows
 from digitsum.recipe import Recipe, names
 
@@ -169,12 +169,12 @@ def test_parts_one_after_the_other_are_the_whole(project: Path, suffix: str) -> 
 def test_parts_hold_every_strip_once_and_are_cut_between_batches(
     counts: list[int], parts: int
 ) -> None:
-    rows = [shard_rows(counts, part, parts) for part in range(1, parts + 1)]
+    rows = [shard_rows(counts, part, parts, CPU_BATCH) for part in range(1, parts + 1)]
     for file, count in enumerate(counts):
         own = [r[file] for r in rows]
         assert [row for part in own for row in part] == list(range(count))
-        assert all(part.start % PREDICT_BATCH == 0 for part in own if len(part))
-    batches = [sum(-(-len(r) // PREDICT_BATCH) for r in part) for part in rows]
+        assert all(part.start % CPU_BATCH == 0 for part in own if len(part))
+    batches = [sum(-(-len(r) // CPU_BATCH) for r in part) for part in rows]
     assert max(batches) - min(batches) <= 1
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from digitsum.recipe import Recipe
-from digitsum.training.optimizers import KernelMuon, make_average, make_optimizers, make_schedule
+from digitsum.training.optimizers import Average, KernelMuon, make_optimizers, make_schedule
 
 
 def recipe(**keys: object) -> Recipe:
@@ -77,16 +77,14 @@ def test_muon_without_kernels_is_adamw() -> None:
 
 def test_an_average_follows_the_weights_and_forgets_the_first_ones() -> None:
     model = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
-    average = make_average(recipe(ema_decay=0.3), model)
-    assert average is not None
+    average = Average(model, 0.3)
     expected = None
     for step in range(6):
         with torch.no_grad():
             model[0].weight.fill_(step)
         model[1].num_batches_tracked.fill_(step)
-        average.update_parameters(model)
+        average.update(model)
         decay = min(0.3, (1 + step) / (10 + step))
         expected = step if expected is None else decay * expected + (1 - decay) * step
         assert average.module[0].weight.item() == pytest.approx(expected)
         assert average.module[1].num_batches_tracked.item() == step
-    assert make_average(recipe(), model) is None

@@ -18,7 +18,9 @@ from digitsum.models.sum_likelihood import (
     log_count_sum_distribution,
     log_likelihood,
     most_likely,
+    paired_count_sum_distribution,
     sum_distribution,
+    wide_log_likelihood,
 )
 
 seeds = st.integers(0, 2**31)
@@ -194,3 +196,46 @@ def test_strips_in_a_batch_do_not_mix() -> None:
             [log_likelihood(log_probs[i : i + 1], sums[i : i + 1], count) for i in range(6)]
         )
         torch.testing.assert_close(log_likelihood(log_probs, sums, count), one)
+
+
+@quick
+@given(
+    seeds,
+    st.integers(1, 45),
+    st.one_of(st.none(), st.integers(1, 6)),
+    st.integers(0, 60),
+    st.floats(0.1, 8),
+)
+def test_pairs_of_columns_give_what_columns_in_turn_give(
+    seed: int, count: int, known: int | None, top: int, sharpness: float
+) -> None:
+    log_probs = columns(seed, 2, count, sharpness).double().requires_grad_()
+    in_turn = count_sum_distribution(log_probs, known, top)
+    paired = paired_count_sum_distribution(log_probs, known, top)
+    torch.testing.assert_close(paired, in_turn, rtol=1e-12, atol=0)
+    weights = torch.rand(in_turn.shape, dtype=torch.float64)
+    slopes = [torch.autograd.grad((t * weights).sum(), log_probs)[0] for t in (in_turn, paired)]
+    torch.testing.assert_close(*slopes, rtol=1e-9, atol=1e-15)
+
+
+@quick
+@given(seeds, st.integers(4, 45), st.floats(0.1, 60))
+def test_the_likelihood_in_float64_is_the_likelihood(
+    seed: int, count: int, sharpness: float
+) -> None:
+    log_probs, sums = columns(seed, 3, count, sharpness), torch.tensor([0.0, 17.0, 36.0])
+    kept = log_likelihood(log_probs, sums, 4) > -690  # float64 ends there
+    log_probs, sums = log_probs[kept].requires_grad_(), sums[kept]
+    branched, wide = (f(log_probs, sums, 4) for f in (log_likelihood, wide_log_likelihood))
+    torch.testing.assert_close(wide, branched, rtol=1e-4, atol=1e-4)
+    slopes = [torch.autograd.grad(values.sum(), log_probs)[0] for values in (branched, wide)]
+    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-4)
+
+
+def test_the_likelihood_in_float64_keeps_the_gradient_of_hopeless_strips() -> None:
+    log_probs = columns(3, 1, 42, sharpness=10.0).requires_grad_()
+    value = wide_log_likelihood(log_probs, torch.tensor([36.0]), 4)
+    assert -690 < value.item() < math.log(UNDERFLOW)
+    (slope,) = torch.autograd.grad(value.sum(), log_probs)
+    assert slope.isfinite().all()
+    assert slope.abs().max() > 0.1

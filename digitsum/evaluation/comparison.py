@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from digitsum.datasets import Sources, as_strip_set
 from digitsum.datasets.strips import ROWS, StripSet
-from digitsum.device import PREDICT_BATCH
 from digitsum.display import Column, Table
 from digitsum.errors import DataError, UsageError, prefixed
 from digitsum.evaluation.metrics import Metrics, metric_columns
@@ -31,7 +30,7 @@ from digitsum.predictions import Predictions
 RESAMPLES = 10_000  # of the bootstrap
 ROUNDS = 5  # of timing; the models take turns in each
 TIMED_SECONDS = 0.5  # that a model predicts in a round, at least one batch
-MOST_TIMED = 8 * PREDICT_BATCH  # strips that a model predicts in a round
+MOST_TIMED = 8  # batches that a model predicts in a round
 
 
 @dataclass(frozen=True)
@@ -262,20 +261,21 @@ def _speeds(models: Sequence[LoadedModel], data: StripSet) -> list[float]:
 
     The first round warms up and says how many strips a model predicts in `TIMED_SECONDS`.
     """
-    strips = np.resize(next(data.chunks(size=MOST_TIMED)), (MOST_TIMED, ROWS, data.width))
-    counts = [PREDICT_BATCH for _ in models]
+    batches = [1 for _ in models]
+    most = MOST_TIMED * max(model.device.batch for model in models)
+    strips = np.resize(next(data.chunks(size=most)), (most, ROWS, data.width))
     rates: list[list[float]] = [[] for _ in models]
     for timed in range(ROUNDS + 1):
         for number, model in enumerate(models):
-            count = counts[number]
+            count = batches[number] * model.device.batch
             start = time.perf_counter()
             with prefixed(model.name):
                 model.predict_strips(strips[:count], model.recipe.digits_per_strip)
             rate = count / (time.perf_counter() - start)
             if timed:
                 rates[number].append(rate)
-            batches = max(1, int(TIMED_SECONDS * rate) // PREDICT_BATCH)
-            counts[number] = min(MOST_TIMED, batches * PREDICT_BATCH)
+            fitting = int(TIMED_SECONDS * rate) // model.device.batch
+            batches[number] = min(MOST_TIMED, max(1, fitting))
     return [float(np.median(rate)) for rate in rates]
 
 

@@ -32,6 +32,9 @@ class Architecture(nn.Module, ABC):
     any_width: ClassVar[bool] = False  # whether it takes strips of other widths too
     folds_batch_norm: ClassVar[bool] = False  # whether `fold_batch_norm` is right for its layers
     export_names: ClassVar[tuple[str, ...]] = ()  # of what `export` gives, in order
+    # Whether `forward` and `loss` launch the same kernels for whatever strips, sums and progress,
+    # so that a GPU can replay a step (see `digitsum.device`); progress is a 0-dim tensor then.
+    replayable: bool = False
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -42,8 +45,11 @@ class Architecture(nn.Module, ABC):
         """(B, 1, H, W) float32 in 0..1 -> outputs, a tensor or anything else that it likes."""
 
     @abstractmethod
-    def loss(self, outputs: Any, sums: Tensor, progress: float) -> Tensor:
-        """Mean loss of outputs against sums (B,) float32, a scalar; progress 0..1 over the run."""
+    def loss(self, outputs: Any, sums: Tensor, progress: Any) -> Tensor:
+        """Mean loss of outputs against sums (B,) float32, a scalar.
+
+        Progress is a float, 0..1 over the run; for a `replayable` model on a GPU a 0-dim tensor.
+        """
 
     @abstractmethod
     def predict(self, outputs: Any, digits_per_strip: int | None = None) -> Predictions:

@@ -42,6 +42,7 @@ class AttentionCNN(Regressor):
     """
 
     folds_batch_norm = True
+    replayable = True
 
     backbone: nn.Sequential
 

@@ -10,6 +10,8 @@ Letters: B batch, T columns, K digits in a strip, S possible sums.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ from digitsum.models.sum_likelihood import (
     most_likely,
     sum_distribution,
     viterbi,
+    wide_log_likelihood,
 )
 from digitsum.predictions import Predictions
 
@@ -34,6 +37,7 @@ ROWS_LEFT = 10  # rows of the feature map, of 40
 DIGIT_ROWS = 7  # of them that a digit's box of 28 pixels takes
 STRIDE = 4  # pixels between columns
 PLAIN = (nn.BatchNorm2d, nn.ReLU, nn.Identity)  # layers that folding and int8 take in
+REPLAYED_DIGITS = 8  # in float64 the probability of each may fall to 1e-37
 TABLE_CELLS = 2**22  # counts times sums times strips at once: some 300 MB at most
 
 
@@ -67,6 +71,7 @@ class Reader(Architecture):
         if not 0 <= guide <= 1:
             raise RecipeError(f"guide: {guide} is not allowed: it must be in 0..1")
         self.digits_per_strip, self.guide = digits_per_strip, guide
+        self.replayable = digits_per_strip is not None and digits_per_strip <= REPLAYED_DIGITS
         self.features = nn.Sequential(  # (B, 1, 40, W) -> (B, 128, 1, T)
             conv_bn_relu(1, 16),
             conv_bn_relu(16, 32, stride=2),
@@ -106,7 +111,7 @@ class Reader(Architecture):
             log_probs: Tensor = self.head(features.float()).log_softmax(-1)
         return log_probs
 
-    def loss(self, outputs: Tensor, sums: Tensor, progress: float) -> Tensor:
+    def loss(self, outputs: Tensor, sums: Tensor, progress: Any) -> Tensor:
         """Mean -log P(count, sum) of log-probabilities (B, T, 11) against sums (B,), in nats.
 
         During the first `guide` of the run a smooth L1 on expected sum and count is added.
@@ -119,9 +124,16 @@ class Reader(Architecture):
                 f"a label is {int(sums.max())}, but the {outputs.shape[1]} columns of a strip add "
                 f"up to {top} at most: correct the labels"
             )
-        loss = -log_likelihood(outputs, sums, self.digits_per_strip).mean()
-        if progress < self.guide:
-            loss = loss + (1 - progress / self.guide) * self._guidance(outputs, sums)
+        replayed = isinstance(progress, Tensor)  # then no value decides what is computed
+        if replayed and self.digits_per_strip is not None:
+            loss = -wide_log_likelihood(outputs, sums, self.digits_per_strip).mean()
+        else:
+            loss = -log_likelihood(outputs, sums, self.digits_per_strip).mean()
+        if self.guide and (replayed or progress < self.guide):
+            fading = 1 - progress / self.guide
+            if replayed:
+                fading = fading.clamp(min=0).float()
+            loss = loss + fading * self._guidance(outputs, sums)
         return loss
 
     def _guidance(self, outputs: Tensor, sums: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Regressor(Architecture):
             values: Tensor = self.head(features.float())
         return values.squeeze(1)
 
-    def loss(self, outputs: Tensor, sums: Tensor, progress: float) -> Tensor:
+    def loss(self, outputs: Tensor, sums: Tensor, progress: float | Tensor) -> Tensor:
         """Mean loss of values (B,) against sums (B,); the same at any progress."""
         return self.criterion(outputs, sums)
 

@@ -33,6 +33,7 @@ class ResNet50(Regressor):
     """
 
     folds_batch_norm = True
+    replayable = True
 
     def __init__(
         self,

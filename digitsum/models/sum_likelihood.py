@@ -9,7 +9,8 @@ of the polynomials p_blank + y (p_0 + p_1 x + ... + p_9 x^9), in which the coeff
 is the probability of k digits that add up to s. It is multiplied out column by column and cut off
 at the counts and sums that can matter. The result is exact and has non-negative terms alone. An
 FFT would be shorter, and wrong where it matters: its rounding turns a probability of 1e-30 into
-noise.
+noise. On a GPU, where hundreds of small operations in a row are slow, neighbouring columns are
+multiplied pair by pair instead, and pairs of pairs, which takes log2(T) rounds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 SYMBOLS = 11  # blank and ten digits
 UNDERFLOW = 1e-30  # a float32 probability below this may have lost terms
+PAIRED_CELLS = 2**28  # columns times cells squared, where pairs take some 300 MB in float64
 
 
 def count_sum_distribution(log_probs: Tensor, max_count: int | None, top: int) -> Tensor:
@@ -32,6 +34,8 @@ def count_sum_distribution(log_probs: Tensor, max_count: int | None, top: int) -
         max_count: K, the highest count that is kept; None adds all counts up, (B, 1, top + 1).
         top: The highest sum that is kept.
     """
+    if log_probs.is_cuda and _pairs_fit(log_probs, max_count, top):
+        return paired_count_sum_distribution(log_probs, max_count, top)
     probs = log_probs.exp()
     table = _empty_strip(probs, max_count, top, zero=0.0, one=1.0)
     for column in probs.unbind(1):
@@ -39,6 +43,21 @@ def count_sum_distribution(log_probs: Tensor, max_count: int | None, top: int) -
         added = (_windows(table, max_count, 0.0) @ digits).squeeze(-1)
         table = table * column[:, :1, None] + _one_more(added, max_count, 0.0)
     return table
+
+
+def paired_count_sum_distribution(log_probs: Tensor, max_count: int | None, top: int) -> Tensor:
+    """Does what `count_sum_distribution` does, in a few large operations."""
+    probs = log_probs.exp()
+    blank, digits = F.pad(probs[..., :1], (0, SYMBOLS - 2)), probs[..., 1:]  # (B, T, 10)
+    table = (blank + digits)[:, :, None] if max_count is None else torch.stack([blank, digits], 2)
+    while table.shape[1] > 1:  # (B, T, counts, sums)
+        if table.shape[1] % 2:
+            nothing = torch.zeros_like(table[:, :1])
+            nothing[:, :, 0, 0] = 1.0
+            table = torch.cat([table, nothing], 1)
+        table = _product(table[:, ::2], table[:, 1::2], max_count or 0, top)
+    counts, sums = table.shape[2:]
+    return F.pad(table.squeeze(1), (0, top + 1 - sums, 0, (max_count or 0) + 1 - counts))
 
 
 def log_count_sum_distribution(log_probs: Tensor, max_count: int | None, top: int) -> Tensor:
@@ -71,6 +90,15 @@ def log_likelihood(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor
         )
         result = result.index_put((deep.nonzero().squeeze(1),), exact)
     return result
+
+
+def wide_log_likelihood(log_probs: Tensor, sums: Tensor, count: int) -> Tensor:
+    """Does what `log_likelihood` does, without a branch on values: in float64, -inf below 1e-300.
+
+    To find strips that are deeper, a GPU would have to be waited for.
+    """
+    table = count_sum_distribution(log_probs.double(), count, 9 * count)[:, -1]
+    return table.gather(1, sums.long()[:, None]).squeeze(1).log().float()
 
 
 def sum_distribution(log_probs: Tensor, count: int | None) -> Tensor:
@@ -125,6 +153,28 @@ def viterbi(log_probs: Tensor, sums: Tensor, count: int | None, top: int) -> Ten
         if count is not None:
             held = held - (symbol > 0).long()
     return torch.stack(symbols[::-1], 1)
+
+
+def _pairs_fit(log_probs: Tensor, max_count: int | None, top: int) -> bool:
+    """Whether the largest round of `paired_count_sum_distribution` is small enough for memory."""
+    strips, columns = log_probs.shape[:2]
+    return strips * columns * ((max_count or 0) + 1) * (top + 1) ** 2 <= PAIRED_CELLS
+
+
+def _product(a: Tensor, b: Tensor, max_count: int, top: int) -> Tensor:
+    """Distributions (B, n, k, s) of count and sum in n pieces of a strip, and in those beside them.
+
+    Gives those of both together, (B, n, min(2 k - 1, K + 1), min(2 s - 1, top + 1)).
+    """
+    counts, sums = a.shape[2:]
+    total = min(2 * sums - 1, top + 1)
+    windows = F.pad(b, (sums - 1, total - sums)).unfold(-1, sums, 1)  # (B, n, k, total, s)
+    added = a.flip(-1) @ windows.flatten(2, 3).transpose(2, 3)  # (B, n, k, k * total)
+    grid = F.pad(added.reshape(*added.shape[:3], counts, total), (0, 0, 0, counts))
+    # laid in rows one shorter, the table of a's i digits starts i counts later: they are added up
+    rows = grid.flatten(2, 3)[:, :, :-counts]
+    moved = rows.reshape(*rows.shape[:2], counts, 2 * counts - 1, total)
+    return moved.sum(2)[:, :, : max_count + 1]
 
 
 def _empty_strip(like: Tensor, max_count: int | None, top: int, zero: float, one: float) -> Tensor:

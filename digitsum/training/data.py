@@ -68,8 +68,9 @@ class TrainingData:
 
     def shuffled(self) -> Iterator[Tensor]:
         """Training rows in batches, in a new random order, the same in all processes."""
-        order = torch.from_numpy(self.train)[torch.randperm(len(self.train))]
-        return batches(self.world.broadcast(order.to(self.device)), self.size, self.least)
+        rows = torch.from_numpy(self.train).to(self.device)
+        order = rows[torch.randperm(len(rows), device=self.device)]
+        return batches(self.world.broadcast(order), self.size, self.least)
 
     def most_common_share(self) -> float:
         """Share of the strips whose sum is the most common one."""

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from copy import deepcopy
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
-from torch.optim.swa_utils import AveragedModel
 
+from digitsum.device import DeviceConfig
 from digitsum.recipe import Recipe
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
+Model = TypeVar("Model", bound=nn.Module)
 
 
-def make_optimizers(recipe: Recipe, model: nn.Module) -> list[Optimizer]:
+def make_optimizers(
+    recipe: Recipe, model: nn.Module, device: DeviceConfig | None = None
+) -> list[Optimizer]:
     """The optimizers that the recipe asks for; together they hold all parameters of the model.
 
     `muon` is AdamW for most parameters and Muon for the kernels of convolutions. Kernels of one
     input channel stay with AdamW.
+
+    Args:
+        recipe: Names the optimizer, its learning rate and its weight decay.
+        model: In training; it is where the device says.
+        device: Replays the many small operations of Muon, where it can.
     """
     keys: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     parameters = list(model.parameters())
@@ -30,7 +39,7 @@ def make_optimizers(recipe: Recipe, model: nn.Module) -> list[Optimizer]:
     chosen = {id(kernel) for kernel in kernels}
     others = [p for p in parameters if id(p) not in chosen]
     optimizers: list[Optimizer] = [AdamW(others, **keys, fused=True)] if others else []
-    return [*optimizers, KernelMuon(kernels, **keys)] if kernels else optimizers
+    return [*optimizers, KernelMuon(kernels, **keys, device=device)] if kernels else optimizers
 
 
 class KernelMuon(Optimizer):
@@ -44,29 +53,58 @@ class KernelMuon(Optimizer):
         kernels: (C_out, C_in, h, w) each.
         lr: Learning rate.
         weight_decay: Decoupled weight decay.
+        device: Replays what does not depend on the learning rate, where it can.
     """
 
-    def __init__(self, kernels: list[nn.Parameter], lr: float, weight_decay: float) -> None:
+    # torch's takes matrices alone, and a kernel in channels-last cannot be seen as one. So its step
+    # at rate 1 from a matrix of zeros gives the direction, and the kernel is moved here.
+    DIRECTION: ClassVar[dict[str, Any]] = {
+        "lr": 1.0,
+        "weight_decay": 0.0,
+        "adjust_lr_fn": "original",
+    }
+
+    def __init__(
+        self,
+        kernels: list[nn.Parameter],
+        lr: float,
+        weight_decay: float,
+        device: DeviceConfig | None = None,
+    ) -> None:
         super().__init__(kernels, {"lr": lr, "weight_decay": weight_decay})
-        # torch's takes matrices alone, and a kernel in channels-last cannot be seen as one
-        matrices = [kernel.detach().flatten(1).clone() for kernel in kernels]
-        self.kernels, self.matrices = kernels, [nn.Parameter(matrix) for matrix in matrices]
-        self.muon = Muon(
-            self.matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        self.kernels = kernels
+        self.matrices = [nn.Parameter(torch.zeros_like(k).flatten(1)) for k in kernels]
+        self.muon = Muon(self.matrices, **self.DIRECTION)
+        self.moved: list[Tensor] = []  # matrices whose kernels have a gradient
+        self.directions = device.replayed(self._directions) if device else self._directions
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One step of all kernels, at the rate that a schedule has set."""
         loss = None if closure is None else closure()
-        self.muon.param_groups[0]["lr"] = self.param_groups[0]["lr"]
-        for kernel, matrix in zip(self.kernels, self.matrices, strict=True):
-            matrix.copy_(kernel.flatten(1))
-            matrix.grad = None if kernel.grad is None else kernel.grad.flatten(1)
-        self.muon.step()  # type: ignore[no-untyped-call]
-        for kernel, matrix in zip(self.kernels, self.matrices, strict=True):
-            kernel.copy_(matrix.view_as(kernel))
+        lr, decay = self.param_groups[0]["lr"], self.param_groups[0]["weight_decay"]
+        moving = [
+            (kernel, kernel.grad, matrix)
+            for kernel, matrix in zip(self.kernels, self.matrices, strict=True)
+            if kernel.grad is not None
+        ]
+        self.moved = [matrix for _, _, matrix in moving]
+        if moving:
+            self.directions(*(gradient for _, gradient, _ in moving))
+        for kernel, _, matrix in moving:
+            rows, columns = matrix.shape
+            scale = 0.2 * math.sqrt(max(rows, columns)) / math.sqrt(max(1, rows / columns))
+            kernel.mul_(1 - lr * decay).add_(matrix.view_as(kernel), alpha=lr * scale)
         return loss
+
+    def _directions(self, *gradients: Tensor) -> Tensor:
+        """Writes into the matrices where each kernel goes; gives one of them."""
+        self.muon.zero_grad()
+        for matrix, gradient in zip(self.moved, gradients, strict=True):
+            matrix.grad = gradient.flatten(1)
+        torch._foreach_zero_(self.moved)
+        self.muon.step()  # type: ignore[no-untyped-call]
+        return self.moved[0]
 
     def state_dict(self) -> dict[str, Any]:
         """The rates of this optimizer and the momenta of the one inside."""
@@ -75,6 +113,7 @@ class KernelMuon(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes both over."""
         self.muon.load_state_dict(state_dict["muon"])
+        self.muon.param_groups[0].update(self.DIRECTION)
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "muon"})
 
 
@@ -88,21 +127,34 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, steps: int) -> LRSchedul
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
-def make_average(recipe: Recipe, model: nn.Module) -> AveragedModel | None:
-    """A copy of the model whose weights follow those in training as an exponential average.
+class Average(Generic[Model]):
+    """A copy of a model whose weights follow those in training as an exponential average.
 
-    Batch-norm statistics are averaged too. None if the recipe asks for none.
+    Batch-norm statistics are averaged too. torch's `AveragedModel` does the same, but waits for a
+    GPU in every step.
+
+    Args:
+        model: In training; it is where it stays.
+        decay: Of the average. The first weights are forgotten sooner.
     """
-    if not recipe.ema_decay:
-        return None
+
+    def __init__(self, model: Model, decay: float) -> None:
+        self.module, self.decay = deepcopy(model), decay
+        self.steps = 0  # that have been averaged
 
     @torch.no_grad()
-    def follow(averages: Tensors, weights: Tensors, steps: Tensor | int) -> None:
-        if not averages[0].is_floating_point():  # batch norm counts its batches
-            torch._foreach_copy_(averages, weights)
-            return
-        done = float(steps)
-        decay = min(recipe.ema_decay, (1 + done) / (10 + done))  # the first weights soon forgotten
-        torch._foreach_lerp_(averages, weights, 1 - decay)
+    def update(self, model: nn.Module) -> None:
+        """Takes in the weights after a step."""
+        averages, weights = _tensors(self.module), _tensors(model)
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.steps else 0
+        torch._foreach_lerp_(averages[True], weights[True], 1 - decay)
+        if averages[False]:  # batch norm counts its batches
+            torch._foreach_copy_(averages[False], weights[False])
+        self.steps += 1
 
-    return AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+
+def _tensors(model: nn.Module) -> dict[bool, list[Tensor]]:
+    """Parameters and buffers of a model, by whether they can be averaged."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return {is_float: [t for t in tensors if t.is_floating_point() == is_float]
+            for is_float in (True, False)}  # fmt: skip

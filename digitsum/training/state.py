@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from digitsum.models.base import Architecture
 from digitsum.recipe import Recipe
 from digitsum.training.augmentation import warp
 from digitsum.training.distributed import World
-from digitsum.training.optimizers import make_average, make_optimizers, make_schedule
+from digitsum.training.optimizers import Average, make_optimizers, make_schedule
 
 
 class TrainState:
@@ -32,9 +32,14 @@ class TrainState:
         self.model = model
         device.place(model)
         self.parallel = world.parallel(model)
-        self.optimizers = make_optimizers(recipe, model)
+        self.optimizers = make_optimizers(recipe, model, device)
         self.schedules = [make_schedule(recipe, each, steps) for each in self.optimizers]
-        self.average = make_average(recipe, model)
+        self.average = Average(model, recipe.ema_decay) if recipe.ema_decay else None
+        replayable = model.replayable and world.size == 1
+        parameters = model.parameters()
+        self.backward = (
+            device.replayed(self._backward, parameters) if replayable else self._backward
+        )
 
     @property
     def parameters(self) -> int:
@@ -49,9 +54,7 @@ class TrainState:
     @property
     def eval_model(self) -> Architecture:
         """The model that is validated and stored: the average, where there is one."""
-        if self.average is None:
-            return self.model
-        return cast(Architecture, self.average.module)
+        return self.model if self.average is None else self.average.module
 
     def step(self, pixels: Tensor, sums: Tensor, progress: float, share: float = 1.0) -> Tensor:
         """One step; gives the loss before it, a scalar without gradient.
@@ -63,21 +66,30 @@ class TrainState:
             share: What the loss counts by; gradients are means over processes, whose shards may
                 hold one strip more or less.
         """
-        strips = self.device.normalize(pixels)
-        if self.recipe.warp:
-            strips = warp(strips, self.recipe.warp)
-        with self.device.autocast():
-            outputs = self.parallel(strips)
-        loss = share * self.model.loss(outputs, sums, progress)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        given = (pixels, sums, progress) if share == 1 else (pixels, sums, progress, share)
+        loss = self.backward(*given)
         for optimizer in self.optimizers:
             optimizer.step()
         for schedule in self.schedules:
             schedule.step()
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update(self.model)
+        return loss
+
+    def _backward(
+        self, pixels: Tensor, sums: Tensor, progress: float | Tensor, share: float = 1
+    ) -> Tensor:
+        """Leaves the gradient of a step; gives its loss."""
+        strips = self.device.normalize(pixels)
+        if self.recipe.warp:
+            strips = warp(strips, self.recipe.warp)
+        with self.device.autocast():
+            outputs = self.parallel(strips)
+        loss = self.model.loss(outputs, sums, progress)
+        loss = loss if share == 1 else share * loss
+        for parameter in self.model.parameters():
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def weights(self) -> dict[str, Tensor]:
@@ -107,7 +119,7 @@ class TrainState:
             schedule.load_state_dict(kept)
         if self.average is not None:
             self.model.load_state_dict(state["unaveraged"])
-            self.average.n_averaged.fill_(epochs * self.steps)
+            self.average.steps = epochs * self.steps
 
 
 def _on_cpu(model: Architecture) -> dict[str, Tensor]:

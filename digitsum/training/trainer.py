@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from digitsum.datasets.strips import StripSet
-from digitsum.device import PREDICT_BATCH, DeviceConfig
+from digitsum.device import DeviceConfig
 from digitsum.errors import TrainingError
 from digitsum.evaluation.metrics import Metrics, score
 from digitsum.models import architecture, create, resolve_options, restore
@@ -92,7 +92,7 @@ class Trainer:
 
     def fit(self) -> Result:
         """Trains from the next epoch to the last, writing both checkpoints after each."""
-        with self.checkpoints.locked():
+        with self.checkpoints.locked(), self.device.repeatable():
             self.on_event(self._start_event())
             while (epoch := self.next_epoch()) <= self.recipe.epochs:
                 clock = EpochClock(self.steps, len(self.data.val))
@@ -138,19 +138,22 @@ class Trainer:
         """Loss and metrics of a model on these rows; each process takes a shard."""
         model.eval()
         own = self.world.shard(torch.from_numpy(rows))
-        total, at = 0.0, 0
+        batches = torch.split(own.to(self.device.device), self.device.batch)
+        losses, at = torch.zeros(len(batches), device=self.device.device), 0
         # one place for all predictions: small arrays kept from each batch would lie between the
         # large blocks of the next, and memory would grow
         value, sums = np.empty(len(own), np.float32), np.empty(len(own), np.int64)
-        for batch in torch.split(own.to(self.device.device), PREDICT_BATCH):
+        for number, batch in enumerate(batches):
             with self.device.autocast():
                 outputs = model(self.device.normalize(self.data.pixels[batch]))
-            loss = float(model.loss(outputs, self.data.sums[batch], 1.0))
-            self._check_finite(loss, epoch, "validation")
-            total += loss * len(batch)
-            found = model.predict(outputs, self.recipe.digits_per_strip)
+            losses[number] = model.loss(outputs, self.data.sums[batch], 1.0)
+            with np.errstate(invalid="ignore"):  # of outputs that are not finite, told below
+                found = model.predict(outputs, self.recipe.digits_per_strip)
             value[at : at + len(batch)], sums[at : at + len(batch)] = found.value, found.sum
             at += len(batch)
+        for loss in (means := losses.tolist()):  # read once: reading one waits for a GPU
+            self._check_finite(loss, epoch, "validation")
+        total = sum(loss * len(batch) for loss, batch in zip(means, batches, strict=True))
         gathered = self.world.gather((total, own.numpy(), value, sums))
         totals, *arrays = zip(*gathered, strict=True)
         rows, value, sums = (np.concatenate(array) for array in arrays)
