@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from digitsum.datasets.synthesis import compose as compose
     from digitsum.evaluation.comparison import compare as compare
     from digitsum.evaluation.scoring import evaluate as evaluate
+    from digitsum.file_predictor import predict_files as predict_files
     from digitsum.inference import LoadedModel as LoadedModel
     from digitsum.inference import load_model as load
-    from digitsum.inference import predict_files as predict_files
     from digitsum.models.base import Architecture as Architecture
     from digitsum.predictions import Prediction as Prediction
     from digitsum.predictions import Predictions as Predictions
@@ -43,7 +43,7 @@ _PUBLIC = {
     "evaluate": "digitsum.evaluation.scoring:evaluate",
     "load": "digitsum.inference:load_model",
     "open_data": "digitsum.datasets:open_data",
-    "predict_files": "digitsum.inference:predict_files",
+    "predict_files": "digitsum.file_predictor:predict_files",
     "resume": "digitsum.training:resume",
     "train": "digitsum.training:train",
 }

@@ -6,7 +6,7 @@ On disk a plain dict of tensors, text, numbers, lists and dicts, so that it load
 
 from __future__ import annotations
 
-import warnings
+import os
 import zipfile
 from dataclasses import dataclass, field, fields
 from importlib import resources
@@ -17,7 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from digitsum.ambient import default_settings
+from digitsum.display import counted
 from digitsum.errors import CheckpointError
+from digitsum.file_kinds import CHECKPOINT, obstacle, recognized
 from digitsum.files import uninterrupted, whole_file
 
 FORMAT = 2
@@ -43,6 +46,11 @@ class Checkpoint:
     random: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # by process
     best: dict[str, Any] = field(default_factory=dict)  # epoch, val_loss
     unaveraged: dict[str, Tensor] = field(default_factory=dict)  # if `weights` are an average
+
+    def __repr__(self) -> str:
+        size = counted(_trained(self), "parameter")
+        more = ", resumable" if self.resumable else ""
+        return f"Checkpoint({self.arch}: epoch {self.metrics.get('epoch')}, {size}{more})"
 
     @property
     def resumable(self) -> bool:
@@ -84,6 +92,7 @@ def bundled_path(name: str) -> Path:
     return Path(str(resources.files("digitsum") / "weights" / f"{name}.pt"))
 
 
+@default_settings()
 def load_tensors(path: Path) -> Any:
     """What a file of torch's holds, if that is tensors and plain values; nothing is executed.
 
@@ -91,16 +100,18 @@ def load_tensors(path: Path) -> Any:
 
     Raises:
         UnpicklingError: It holds more.
-        CheckpointError: It claims to hold more than its size.
-        Exception: It is damaged or no such file; torch raises many kinds, none documented.
+        CheckpointError: It is no file, or claims to hold more than its size.
+        Exception: It is damaged; torch raises many kinds, none documented.
     """
-    size = path.stat().st_size
-    if zipfile.is_zipfile(path):  # torch stores, but unpacks what others have compressed
-        with zipfile.ZipFile(path) as archive:
-            _check_size(path, sum(entry.file_size for entry in archive.infolist()), size)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd files make torch warn; the caller's error says all
-        content = torch.load(path, map_location="cpu", weights_only=True)
+    if reason := obstacle(path):
+        raise CheckpointError(f"{path} {reason}: give the path of a checkpoint")
+    with open(path, "rb") as stream:  # once: what is checked is what is loaded
+        size = os.fstat(stream.fileno()).st_size
+        if zipfile.is_zipfile(stream):  # torch stores, but unpacks what others have compressed
+            with zipfile.ZipFile(stream) as archive:
+                _check_size(path, sum(entry.file_size for entry in archive.infolist()), size)
+        stream.seek(0)
+        content = torch.load(stream, map_location="cpu", weights_only=True)
     _check_size(path, _bytes_held(content), size)
     return content
 
@@ -147,16 +158,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
         content = load_tensors(path)
     except CheckpointError:
         raise
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist: give the path of a checkpoint") from error
-    except IsADirectoryError as error:
-        raise CheckpointError(f"{path} is a folder: give the path of a checkpoint") from error
-    except UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is no digitsum checkpoint: it holds more than tensors and plain values, "
-            "which digitsum never loads; train one with `digitsum train`"
-        ) from error
     except Exception as error:
+        if kind := recognized(path, CHECKPOINT):
+            raise CheckpointError(f"{path} is {kind}") from error
+        if isinstance(error, UnpicklingError):
+            raise CheckpointError(
+                f"{path} is no digitsum checkpoint: it holds more than tensors and plain values, "
+                "which digitsum never loads; train one with `digitsum train`"
+            ) from error
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or of "
             "another kind; copy it again, or train one with `digitsum train`"

@@ -100,6 +100,24 @@ class DeviceConfig:
         elif self.device.type == "mps" and "mps" in state:
             torch.mps.set_rng_state(state["mps"])
 
+    def seed(self, seed: int) -> None:
+        """Seeds these generators, and those of no other device."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            with torch.cuda.device(self.device):
+                torch.cuda.manual_seed(seed)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(seed)
+
+    @contextmanager
+    def random_state_kept(self) -> Iterator[None]:
+        """Sets these generators at the end to what they were, whatever was drawn inside."""
+        before = self.random_state()
+        try:
+            yield
+        finally:
+            self.set_random_state(before)
+
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 (B, H, W) -> float32 (B, 1, H, W) in 0..1 on this device."""
         return pixels.to(self.device, non_blocking=True).unsqueeze(1).float() / 255

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -76,6 +77,14 @@ class Table:
             left_out.append(last.header)
         return replace(self, columns=columns, left_out=left_out)
 
+    def on_lines(self) -> Table:
+        """The table with its texts as a terminal may show them: see `on_one_line`."""
+        columns = [
+            replace(column, cells=[on_one_line(cell) for cell in column.cells])
+            for column in self.columns
+        ]
+        return replace(self, title=on_one_line(self.title), columns=columns)
+
     def __str__(self) -> str:
         rows: Iterable[tuple[str, ...]] = zip(
             *(column.cells for column in self.columns), strict=True
@@ -143,7 +152,39 @@ def describe(value: float, sum: int, confidence: float | None, digits: Sequence[
     what = str(sum) if digits is None else f"{addition(digits)} = {sum}"
     if confidence is None:
         return f"{what} (value {value:.2f})"
-    return f"{what}, confidence {100 * confidence:.1f}%"
+    return f"{what}, confidence {percent(confidence)}"
+
+
+def percent(probability: float) -> str:
+    """`99.1%`; `above 99.9%` and `below 0.1%` for what would round to certainty or to nothing."""
+    if probability >= 0.9995:
+        return "above 99.9%"
+    return "below 0.1%" if probability < 0.0005 else f"{100 * probability:.1f}%"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 strip`, `2,000 strips`; `plural` where it takes more than an s."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def as_text(name: str) -> str:
+    r"""A file name as text that can be encoded: its bytes that are no UTF-8 become `\xe9`.
+
+    Python keeps such bytes as lone surrogates, in an ASCII locale all that are above 127.
+    """
+    return re.sub(
+        "[\udc80-\udcff]+",
+        lambda run: run[0].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+        name,
+    )
+
+
+def on_one_line(text: str) -> str:
+    """Text as a terminal may show it: `as_text`, and escapes for control characters."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in as_text(text)
+    )
 
 
 def addition(digits: Iterable[int]) -> str:

@@ -60,6 +60,10 @@ class OutputExistsError(UsageError, FileExistsError):
     """An output exists and `--overwrite` was not given."""
 
 
+class DataWarning(UserWarning):
+    """Strips can be read, but hardly as they are meant; the message says what was seen."""
+
+
 @contextmanager
 def prefixed(name: str) -> Iterator[None]:
     """Puts `name: ` before the message of an error raised inside; its kind stays."""

@@ -13,6 +13,13 @@ from typing import BinaryIO
 
 from digitsum.errors import OutputExistsError, UsageError
 
+# Ctrl-C, the polite kill, and a terminal that is closed, which Windows does not tell
+STOPPING = tuple(
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if name in signal.Signals.__members__
+)
+
 
 def check_output(path: Path, overwrite: bool) -> None:
     """Refuses an output before any work is done for it.
@@ -35,6 +42,21 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise OutputExistsError(f"{path} exists: choose another name, or give --overwrite")
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether the name ends in .pt, in any case."""
+    return path.suffix.lower() == ".pt"
+
+
+def is_last(path: Path) -> bool:
+    """Whether the name is that of a checkpoint to resume from, `….last.pt`."""
+    return is_checkpoint(path) and path.stem.endswith(".last")
+
+
+def best_path(last: Path) -> Path:
+    """`cnn.pt` for `cnn.last.pt`: the inverse of `last_path`."""
+    return last.with_name(last.stem.removesuffix(".last") + last.suffix)
+
+
 def last_path(path: Path) -> Path:
     """`cnn.last.pt` for `cnn.pt`: the checkpoint that a run resumes from."""
     return path.with_name(f"{path.stem}.last{path.suffix}")
@@ -46,7 +68,7 @@ def check_checkpoint_paths(path: Path, overwrite: bool) -> None:
     Raises:
         UsageError: The name does not end in .pt, or is that of a checkpoint to resume from.
     """
-    if path.suffix != ".pt" or path.stem.endswith(".last"):
+    if not is_checkpoint(path) or path.stem.lower().endswith(".last"):
         raise UsageError(f"--out {path}: name a checkpoint ….pt; ….last.pt is written beside it")
     for output in (path, last_path(path)):
         check_output(output, overwrite)
@@ -74,20 +96,24 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Holds Ctrl-C and SIGTERM back until the block is done; only the main thread gets any."""
+    """Holds the signals that stop a run back until the block is done.
+
+    Only the main thread gets any.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     arrived: list[int] = []
     handlers = {
         number: signal.signal(number, lambda number, frame: arrived.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in STOPPING
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)  # None: Python does not handle it
     }
     try:
         yield
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, handler)
         if arrived:
             signal.raise_signal(arrived[0])
 

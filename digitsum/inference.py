@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from digitsum.ambient import default_settings
 from digitsum.checkpoint import Checkpoint, load_checkpoint, locate_checkpoint
-from digitsum.datasets.arrays import ImageFile, as_strips
+from digitsum.coercion import plain
+from digitsum.datasets.appearance import warn_of_appearance
+from digitsum.datasets.arrays import as_strips
 from digitsum.datasets.digits import load_digits
-from digitsum.datasets.image_files import InMemoryStrips, open_images
-from digitsum.datasets.strips import ROWS, slices
+from digitsum.datasets.strips import ROWS
 from digitsum.datasets.synthesis import compose
 from digitsum.device import DeviceConfig
+from digitsum.display import counted
 from digitsum.errors import CheckpointError, DataError, DigitsumError, UsageError, prefixed
 from digitsum.models import architecture_of_checkpoint, check_options, restore
 from digitsum.models.base import Architecture
@@ -52,7 +55,8 @@ class LoadedModel:
 
     def __repr__(self) -> str:
         return (
-            f"LoadedModel({self.name}: {self.arch}, {self.parameters:,} parameters, {self.device})"
+            f"LoadedModel({self.name}: {self.arch}, {counted(self.parameters, 'parameter')}, "
+            f"{self.device})"
         )
 
     @property
@@ -82,22 +86,31 @@ class LoadedModel:
         """
         strips = as_strips(np.asarray(images), "images")
         count = self.digit_count(digits_per_strip)
+        warn_of_appearance([strips], "images")
         return replace(self.predict_strips(strips, count), strips=strips)
 
     def digit_count(self, asked: DigitCount = None) -> int | None:
         """The known number of digits for `asked`; None if any number will do.
 
         Raises:
-            UsageError: It is neither a whole number from 1 up nor `any`.
+            UsageError: It is neither a whole number from 1 up nor `any`, or the model tells no
+                digits.
         """
         if asked is None:
             return self.recipe.digits_per_strip
-        if asked == "any":
+        if isinstance(asked, str) and asked == "any":
             return None
+        asked = plain(asked)
         if type(asked) is not int or asked < 1:
             raise UsageError(f"digits_per_strip {asked!r}: give a whole number from 1 up, or any")
+        if not self.module.uses_digit_count:
+            raise UsageError(
+                f"digits_per_strip {asked}: {self.name} tells no digits, so their number changes "
+                "nothing; leave it out"
+            )
         return asked
 
+    @default_settings()
     @torch.inference_mode()
     def predict_strips(self, strips: NDArray[np.uint8], known_count: int | None) -> Predictions:
         """What `predict` does after it has checked its arguments, a batch at a time.
@@ -115,7 +128,8 @@ class LoadedModel:
                 f"(N, {ROWS}, W), light digits on black in 0..255"
             )
         found, batch = [], self.device.batch
-        for pixels in torch.split(torch.from_numpy(np.ascontiguousarray(strips)), batch):
+        writable = np.require(strips, requirements=("C", "W"))  # torch warns of others
+        for pixels in torch.split(torch.from_numpy(writable), batch):
             with self.device.autocast():
                 outputs = self.module(self.device.normalize(pixels))
             found.append(self.module.predict(outputs, known_count))
@@ -130,113 +144,14 @@ class LoadedModel:
         return self.predict_strips(np.zeros((1, ROWS, width), np.uint8), known_count)
 
 
-@dataclass(frozen=True)
-class FilePredictions:
-    """Predictions for consecutive strips of one file."""
-
-    file: str  # its path
-    start: int  # number of the first strip in the file
-    strips: NDArray[np.uint8]  # (n, 40, W)
-    predictions: Predictions  # which keep these strips too
-
-
-class FilePredictor:
-    """Predictions for whole files, a chunk at a time, so that memory does not grow with them.
-
-    All files are opened and checked when the object is made. Iterate over it for the predictions;
-    `len` gives the number of strips.
-
-    Args:
-        model: From `digitsum.load`.
-        paths: `.npy` and `.npz` files, pictures, and folders of pictures.
-        digits_per_strip: See `LoadedModel.predict`.
-        shard: Which shard of how many to predict, (1, 1) for all; see `shard_rows`.
-
-    Raises:
-        DataError: A file is missing or broken, or the model does not take its strips.
-        UsageError: The digit count is not valid.
-    """
-
-    def __init__(
-        self,
-        model: LoadedModel,
-        paths: str | Path | Sequence[str | Path],
-        digits_per_strip: DigitCount = None,
-        shard: tuple[int, int] = (1, 1),
-    ) -> None:
-        self.model, self.count = model, model.digit_count(digits_per_strip)
-        given = [paths] if isinstance(paths, str | Path) else paths
-        self.files: list[ImageFile | InMemoryStrips] = open_images([Path(path) for path in given])
-        self.has_confidence = True  # whether the model says how confident it is
-        for file in self.files:
-            with prefixed(str(file.path)):
-                tried = model.check_width(file.shape[2], self.count)
-            self.has_confidence &= tried.confidence is not None
-        counts = [file.shape[0] for file in self.files]
-        self.rows = shard_rows(counts, *shard, batch=model.device.batch)
-
-    def __len__(self) -> int:
-        return sum(len(rows) for rows in self.rows)
-
-    def __iter__(self) -> Iterator[FilePredictions]:
-        for file, rows in zip(self.files, self.rows, strict=True):
-            for start, strips in slices(file, rows):
-                found = self.model.predict_strips(strips, self.count)
-                found = replace(found, strips=strips)
-                yield FilePredictions(str(file.path), start, strips, found)
-
-
-def predict_files(
-    model: LoadedModel | str | Path,
-    paths: str | Path | Sequence[str | Path],
-    digits_per_strip: DigitCount = None,
-    shard: tuple[int, int] = (1, 1),
-) -> FilePredictor:
-    """Predictions for whole files, a chunk at a time; see `FilePredictor`.
-
-    Args:
-        model: From `digitsum.load`, or what that takes.
-        paths: `.npy` and `.npz` files, pictures, and folders of pictures.
-        digits_per_strip: See `LoadedModel.predict`.
-        shard: Which shard of how many to predict, (1, 1) for all.
-
-    Raises:
-        DataError: A file is missing or broken, or the model does not take its strips.
-        UsageError: The digit count is not valid.
-        CheckpointError: The model cannot be loaded.
-    """
-    loaded = model if isinstance(model, LoadedModel) else load_model(model)
-    return FilePredictor(loaded, paths, digits_per_strip, shard)
-
-
-def shard_rows(counts: Sequence[int], shard: int, shards: int, batch: int) -> list[range]:
-    """The rows of each file that are one of several shards, consecutive and about equal.
-
-    Files are cut between batches only, so that a strip is predicted among the same others, and to
-    the same last digit, in a shard as in the whole.
-
-    Args:
-        counts: Strips in each file.
-        shard: Which, from 1.
-        shards: How many.
-        batch: Strips in a forward pass.
-    """
-    batches = [-(-count // batch) for count in counts]
-    first, last = (sum(batches) * s // shards for s in (shard - 1, shard))
-    rows = []
-    for count, n in zip(counts, batches, strict=True):
-        start, stop = (min(max(edge, 0), n) * batch for edge in (first, last))
-        rows.append(range(min(start, count), min(stop, count)))
-        first, last = first - n, last - n
-    return rows
-
-
 def load_model(
     path: Path | str, device: str = "auto", precision: str = "auto", arch: Collection[str] = ()
 ) -> LoadedModel:
     """Loads a checkpoint for prediction, or by the name `reader` the bundled weights.
 
-    An existing file of that name wins.
+    An existing file of that name wins. Load a model in the process that predicts with it: one that
+    was forked after torch has computed hangs, as PyTorch's threads are not there. Processes that
+    were started afresh (`spawn`, `forkserver`, joblib's `loky`) may be given a loaded model.
 
     Args:
         path: The checkpoint, or `reader`.
@@ -255,6 +170,7 @@ def load_model(
     return make_ready(checkpoint, str(path), device, precision, named)
 
 
+@default_settings()
 def make_ready(
     checkpoint: Checkpoint,
     name: str,

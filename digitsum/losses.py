@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ def regression_loss(name: str, beta: float, gamma: float) -> Callable[[Tensor, T
         if not 0 <= number < math.inf:
             raise RecipeError(f"{key}: {number} is not allowed: it must be a number from 0 up")
     losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        "focal_l1": lambda values, sums: focal_l1(values, sums, beta, gamma),
+        "focal_l1": partial(focal_l1, beta=beta, gamma=gamma),
         "mse": F.mse_loss,
         "l1": F.l1_loss,
         "smooth_l1": F.smooth_l1_loss,

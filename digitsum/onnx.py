@@ -7,16 +7,13 @@ of 4 pixels, -1 for a blank. Normalisation before the model and everything after
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from digitsum.ambient import default_settings
 from digitsum.datasets.strips import ROWS
 from digitsum.errors import UsageError
 from digitsum.files import whole_file
@@ -67,10 +64,7 @@ def export(
         raise UsageError(f"a model is exported from the CPU in fp32, not from {model.device}")
     exported = _Exported(model.module, known_count).eval()
     example = torch.zeros(2, ROWS, model.width, dtype=torch.uint8)
-    quiet = contextlib.redirect_stdout(io.StringIO())  # the exporter talks
-    with warnings.catch_warnings(), quiet, torch.inference_mode():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with default_settings(), torch.inference_mode():
         program = torch.onnx.export(
             exported, (example,), dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
             input_names=["strips"], output_names=list(model.module.export_names),

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.display import Column, Table, describe, strip_rows
+from digitsum.display import Column, Table, counted, describe, strip_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,14 +39,14 @@ class Prediction:
     confidence: float | None = None
     digits: list[int] | None = None
     positions: list[int] | None = None
-    strip: NDArray[np.uint8] | None = None
+    strip: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return describe(self.value, self.sum, self.confidence, self.digits)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without the strip."""
-        names = (field.name for field in fields(self) if field.name != "strip")
+        names = (each.name for each in fields(self) if each.name != "strip")
         return {name: getattr(self, name) for name in names}
 
 
@@ -84,9 +84,9 @@ class Predictions(Sequence[Prediction]):
     def __getitem__(self, index: int | slice) -> Prediction | Predictions:
         if isinstance(index, slice):
             cut: dict[str, Any] = {}
-            for field in fields(self):
-                array = getattr(self, field.name)
-                cut[field.name] = None if array is None else array[index]
+            for each in fields(self):
+                array = getattr(self, each.name)
+                cut[each.name] = None if array is None else array[index]
             return Predictions(**cut)
         return Prediction(
             sum=int(self.sum[index]),
@@ -104,9 +104,9 @@ class Predictions(Sequence[Prediction]):
     def concatenate(cls, batches: Sequence[Predictions]) -> Predictions:
         """Predictions of all batches in order; digits of unequal number are padded with -1."""
         joined: dict[str, Any] = {}
-        for field in fields(cls):
-            arrays = [getattr(batch, field.name) for batch in batches]
-            joined[field.name] = None if any(a is None for a in arrays) else pad_and_join(arrays)
+        for each in fields(cls):
+            arrays = [getattr(batch, each.name) for batch in batches]
+            joined[each.name] = None if any(a is None for a in arrays) else pad_and_join(arrays)
         return cls(**joined)
 
     def to_dict(self) -> dict[str, list[Any]]:
@@ -135,7 +135,8 @@ class Predictions(Sequence[Prediction]):
             Column("value", [f"{p.value:.2f}" for p in shown]),
         ]
         if self.confidence is not None:
-            columns.append(Column("confidence", [f"{p.confidence:.4f}" for p in shown]))
+            confidences = [min(p.confidence or 0.0, 0.9999) for p in shown]  # never certain
+            columns.append(Column("confidence", [f"{known:.4f}" for known in confidences]))
         if self.digits is not None:
             columns.append(Column("digits", [_spaced(p.digits) for p in shown], numeric=False))
         if self.positions is not None:
@@ -150,7 +151,7 @@ class Predictions(Sequence[Prediction]):
 
     def __repr__(self) -> str:
         said = [f.name for f in fields(self) if getattr(self, f.name) is not None]
-        return f"Predictions(of {len(self):,} strips: {', '.join(said)})"
+        return f"Predictions(of {counted(len(self), 'strip')}: {', '.join(said)})"
 
     def _repr_html_(self) -> str:
         """The first strips with what was predicted, for notebooks."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from digitsum.coercion import coerce, plain
 from digitsum.errors import RecipeError
 
 Scalar = str | int | float | bool | None
@@ -86,7 +87,8 @@ class Recipe:
 
     def __init__(self, arch: str, **keys: Any) -> None:
         options = {**keys.pop("options", {})}
-        given = {**options, **keys, "arch": arch}
+        arch = plain(arch)
+        given = plain({**options, **keys, "arch": arch})
         common = {f.name: f for f in fields(self) if f.name != "options"}
         complete = common.keys() <= given.keys()  # as `to_dict` gives them
         own = _own_recipe(arch, complete)
@@ -172,39 +174,6 @@ def merge_sources(
             f"says so: if you trust that module, name it with --arch {keys['arch']}"
         )
     return keys | typed
-
-
-def coerce(key: str, value: Any, annotation: Any) -> Any:
-    """`value` as the type that an annotation names: int, float, str or bool, perhaps or None.
-
-    YAML reads 1e-3 as text, so text that is a number is a number where one is due. Values of
-    any other annotation stay as they are. `key` is for the message.
-
-    Raises:
-        RecipeError: It is of another type.
-    """
-    named = typing.get_args(annotation) or (annotation,)
-    if value is None and type(None) in named:
-        return None
-    kinds = [kind for kind in named if kind in _KINDS]
-    if not kinds:
-        return value
-    for kind in kinds:
-        try:
-            if kind is float and type(value) in (int, float, str):
-                return float(value)
-            if kind is int and type(value) in (float, str) and float(value).is_integer():
-                return int(float(value))
-        except (ValueError, OverflowError):
-            continue
-        if type(value) is kind and not (kind is int and abs(value) >= 2**63):
-            return value
-    seen = "a number of that size" if type(value) is int and abs(value) > 2**63 else repr(value)
-    wanted = " or ".join(_KINDS[kind] for kind in kinds)
-    raise RecipeError(f"{key}: {seen} is not allowed: it must be {wanted}")
-
-
-_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
 def unknown_key(key: str, arch: str, known: Iterable[str]) -> str:

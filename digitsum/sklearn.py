@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from digitsum.checkpoint import load_checkpoint
+from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import as_strips, as_sums
 from digitsum.datasets.strips import StripSet
 from digitsum.inference import LoadedModel, make_ready
@@ -32,7 +33,8 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: Strips in a step; None: the recipe's.
         lr: Learning rate; None: the recipe's.
         seed: Random seed for initialisation, order, dropout and augmentation.
-        options: Any other keys of the recipe, such as `{"digits_per_strip": 2}`.
+        options: Any other keys of the recipe, such as `{"digits_per_strip": 2}`; in a grid of
+            parameters `options__digits_per_strip`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32` or `bf16`.
         progress: Whether `fit` shows a bar and a line for each epoch; by default only in a
@@ -66,6 +68,22 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.precision = precision
         self.progress = progress
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters by name; if deep, each of the options too, as `options__dropout`."""
+        params: dict[str, Any] = super().get_params(deep)
+        options = {f"options__{key}": value for key, value in (self.options or {}).items()}
+        return {**params, **options} if deep else params
+
+    def set_params(self, **params: Any) -> DigitSumRegressor:
+        """Sets parameters; `options__dropout` sets one of the options and leaves the others."""
+        prefix = "options__"
+        options = {key.removeprefix(prefix): params.pop(key)
+                   for key in list(params) if key.startswith(prefix)}  # fmt: skip
+        super().set_params(**params)
+        if options:
+            self.options = {**(self.options or {}), **options}
+        return self
+
     def fit(self, X: ArrayLike, y: ArrayLike, progress: bool | None = None) -> DigitSumRegressor:  # noqa: N803
         """Trains from the start.
 
@@ -92,6 +110,7 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )
         strips, sums = as_strips(np.asarray(X), "X"), as_sums(np.asarray(y), "y")
         data = StripSet.from_arrays(strips, sums)
+        warn_of_appearance(data.files, "X")
         shown = self.progress if progress is None else progress
         with TemporaryDirectory() as folder:
             path = Path(folder) / "model.pt"

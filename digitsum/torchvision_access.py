@@ -6,9 +6,12 @@ starts a download that could hang, the server is asked whether it answers.
 
 from __future__ import annotations
 
+import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from http.client import HTTPException
 from importlib import import_module
 from types import ModuleType
@@ -16,6 +19,15 @@ from types import ModuleType
 from digitsum.errors import InstallationError
 
 SECONDS = 4.0  # longer than a slow answer; a command without network ends within 15 s
+
+_DOWNLOADING = threading.RLock()  # sys.stdout is there once for a process
+
+
+@contextmanager
+def announced_on_stderr() -> Iterator[None]:
+    """Downloads are announced by `print`, and stdout is for results."""
+    with _DOWNLOADING, redirect_stdout(sys.stderr):
+        yield
 
 
 def torchvision(part: str) -> ModuleType:

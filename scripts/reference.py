@@ -17,7 +17,8 @@ import digitsum
 from digitsum import Recipe, StripSet
 from digitsum.cli import app
 from digitsum.datasets.synthesis import Composition
-from digitsum.inference import FilePredictions, FilePredictor, LoadedModel
+from digitsum.file_predictor import FilePredictions, FilePredictor
+from digitsum.inference import LoadedModel
 from digitsum.predictions import Predictions
 from digitsum.sklearn import DigitSumRegressor
 

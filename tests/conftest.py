@@ -121,9 +121,11 @@ def project(trained: dict[str, bytes], tmp_path: Path) -> Path:
 
 
 def noise() -> tuple[np.ndarray, np.ndarray]:
-    """50 strips of noise, 42 pixels wide, and sums."""
+    """50 strips of noise on black, 42 pixels wide, and sums."""
     rng = np.random.default_rng(0)
-    return rng.integers(0, 255, (50, 40, 42), np.uint8), rng.integers(0, 10, 50)
+    strips = np.zeros((50, 40, 42), np.uint8)
+    strips[:, 1:-1, 1:-1] = rng.integers(0, 255, (50, 38, 40), np.uint8)
+    return strips, rng.integers(0, 10, 50)
 
 
 @pytest.fixture(scope="session")

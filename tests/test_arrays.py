@@ -2,21 +2,33 @@ from __future__ import annotations
 
 import hashlib
 import io
-from contextlib import suppress
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter, zoom
+from sklearn.preprocessing import MinMaxScaler
 
 from digitsum.datasets import open_data
 from digitsum.datasets import strips as strips_module
-from digitsum.datasets.arrays import ImageFile, read_labels
+from digitsum.datasets.appearance import warn_of_appearance
+from digitsum.datasets.arrays import ImageFile, as_strips, read_labels
 from digitsum.datasets.pairs import find_pairs
 from digitsum.datasets.strips import StripSet, slices
-from digitsum.datasets.synthesis import Composition
-from digitsum.errors import DataError, UsageError
+from digitsum.datasets.synthesis import Composition, compose
+from digitsum.errors import DataError, DataWarning, UsageError
+from digitsum.file_predictor import FilePredictor
+from digitsum.inference import load_model
+from digitsum.training import train
+
+# some of these arrays are as odd as their types
+pytestmark = pytest.mark.filterwarnings("ignore::digitsum.errors.DataWarning")
 
 LEVELS = np.resize(np.arange(256, dtype=np.uint8), (3, 40, 168))  # every grey there is
 FORMS = {
@@ -50,11 +62,134 @@ def test_every_shape_and_type_gives_the_same_strips(form: str, dtype: str, white
     assert found.fingerprint == memory.fingerprint
 
 
-def test_only_floats_are_stretched_as_decided_once_a_file() -> None:
-    assert opened(np.ones((2, 40, 28), np.int8), np.zeros(2)).images().max() == 1
+def test_the_scale_is_decided_once_a_file() -> None:
     stored = np.ones((1025, 40, 28), np.float16)
-    stored[-1] = 2  # in another chunk than the first strip
+    stored[-1] = 255  # in another chunk than the first strip
+    assert opened(stored, np.zeros(1025)).images().min() == 255
+    stored[512:] = 255
+    with pytest.raises(DataError, match="cannot be told"):
+        opened(stored, np.zeros(1025))
+    stored[256:] = 255
     assert opened(stored, np.zeros(1025)).images()[0].max() == 1
+
+
+WRITTEN = compose("builtin", 12, seed=3).images
+RAISED = zoom(WRITTEN / 255, (1, 1, 1.1), order=3)  # a cubic spline leaves the scale
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected", "said"),
+    [
+        (WRITTEN.astype(float), WRITTEN, None),
+        (WRITTEN / 255, WRITTEN, None),
+        (np.where(WRITTEN == 255, np.float32(1.0000001), WRITTEN / 255), WRITTEN, None),
+        ((WRITTEN / 255 - 1e-7).astype(np.float32), WRITTEN, None),
+        (WRITTEN[:1] / 255, WRITTEN[:1], None),
+        (np.zeros((2, 40, 168)), np.zeros((2, 40, 168)), None),
+        ((WRITTEN > 127).astype(np.int64), 255 * (WRITTEN > 127), None),
+        (gaussian_filter(255.0 * (WRITTEN > 127), (0, 2, 2)), None, None),
+        (RAISED, np.rint(255 * RAISED.clip(0, 1)), "read as 0..1"),
+        (255 * RAISED, np.rint(255 * RAISED.clip(0, 1)), "read as 0..255"),
+        (WRITTEN / 2.55, np.rint(WRITTEN / 2.55), "up to 100 alone"),
+        ((WRITTEN / 2.55).astype(np.uint8), None, "up to 100 alone"),
+    ],
+)
+def test_the_scale_is_decided_with_a_margin_and_said_where_it_is_not_plain(
+    stored: np.ndarray, expected: np.ndarray | None, said: str | None
+) -> None:
+    with pytest.warns(DataWarning, match=said) if said else nullcontext():
+        strips = as_strips(stored, "here")
+    if expected is not None:
+        np.testing.assert_array_equal(strips, expected)
+    assert strips.max() > 90 or not stored.any()
+
+
+def test_pixels_far_above_white_do_not_make_the_others_black() -> None:
+    written = compose("builtin", 100, seed=4).images
+    fitted = MinMaxScaler().fit(written[:90].reshape(90, -1))  # pixels black so far stay in 0..255
+    rescaled = fitted.transform(written[90:].reshape(10, -1))
+    assert rescaled.max() > 200
+    with pytest.warns(DataWarning, match="are larger than 1: read as 0..1"):
+        strips = as_strips(rescaled, "X")
+    assert (np.abs(strips.astype(int) - written[90:]) > 64).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        WRITTEN / 255 * 16,
+        WRITTEN // 16,
+        WRITTEN / 255 / 255,
+        WRITTEN.astype(np.uint16) * 257,
+        WRITTEN.astype(np.int32) * 16,
+        (WRITTEN - WRITTEN.mean()) / WRITTEN.std(),
+        WRITTEN / 127.5 - 1,
+    ],
+)
+def test_a_scale_that_cannot_be_told_is_refused(stored: np.ndarray) -> None:
+    with pytest.raises(DataError, match="what is white cannot be told"):
+        as_strips(stored, "here")
+
+
+@pytest.mark.parametrize("width", [28, 84, 168])
+def test_one_strip_or_forty_flat_ones_is_asked_back(width: int) -> None:
+    stored = np.zeros((40, 40 * width), np.uint8)
+    both = rf"reshape it to \(1, 40, {40 * width}\) or \(40, 40, {width}\)"
+    with pytest.raises(DataError, match=both):
+        as_strips(stored, "X")
+    assert as_strips(stored.reshape(1, 40, -1), "X").shape == (1, 40, 40 * width)
+    assert as_strips(stored.reshape(40, 40, -1), "X").shape == (40, 40, width)
+    np.save("flat.npy", stored)
+    with pytest.raises(DataError, match=both):
+        ImageFile.open(Path("flat.npy"))
+
+
+@pytest.mark.parametrize(
+    ("strips", "said"),
+    [
+        (255 - WRITTEN, "12 of 12 strips dark on light"),
+        (WRITTEN // 2 + 60, "12 of 12 strips on a grey background"),
+        (np.concatenate([WRITTEN, np.zeros_like(WRITTEN[:3])]), "3 of 15 strips blank"),
+    ],
+)
+def test_odd_strips_are_said_wherever_they_come_in(strips: np.ndarray, said: str) -> None:
+    np.save("data0.npy", strips)
+    np.save("lab0.npy", np.full(len(strips), 9))
+    reader = load_model("reader", "cpu", "fp32")
+    for bring in (
+        lambda: open_data("."),
+        lambda: reader.predict(strips[-3:]),
+        lambda: FilePredictor(reader, "data0.npy"),
+    ):
+        with pytest.warns(DataWarning, match=said.partition("strips")[2]):
+            bring()
+    with pytest.warns(DataWarning, match=said):
+        open_data(".")
+
+
+def test_nothing_is_said_of_strips_as_they_should_be() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for strips in (WRITTEN, np.rint(gaussian_filter(WRITTEN * 1.0, (0, 1.5, 1.5)))):
+            warn_of_appearance([strips], "these")
+            as_strips(strips, "these")
+
+
+def test_a_source_that_is_named_twice_is_refused() -> None:
+    opened(WRITTEN, np.zeros(12))
+    Path("link").symlink_to(".")
+    for names in (["data.npy", "data.npy"], ["data.npy", "link/data.npy"], ["builtin", "builtin"]):
+        with pytest.raises(UsageError, match="twice: its strips would stand on both sides"):
+            open_data(names)
+
+
+def test_training_says_that_copies_stand_on_both_sides() -> None:
+    for name in ("a", "b"):
+        Path(name).mkdir()
+        np.save(f"{name}/data0.npy", WRITTEN)
+        np.save(f"{name}/lab0.npy", np.full(12, 9))
+    with pytest.warns(DataWarning, match="different validation strips are training strips too"):
+        train(open_data(["a", "b"]), arch="cnn", epochs=1, out="c.pt", device="cpu")
 
 
 @settings(max_examples=60, deadline=None, database=None)
@@ -172,9 +307,9 @@ def pixel(value: float, dtype: str = "float32", strips: int = 2) -> np.ndarray:
         (pixel(np.nan), "NaN or infinite"),
         (pixel(-np.inf, "float16"), "NaN or infinite"),
         (pixel(np.nan, strips=1025), "NaN or infinite"),  # in another chunk than the first strip
-        (pixel(256, "int16"), r"pixels from 0 to 256: allowed are 0\.\.255"),
+        (pixel(256, "int16"), r"pixels from 0 to 256, .* integers in 0\.\.255"),
         (pixel(-1, "int8"), "pixels from -1 to 0"),
-        (pixel(255.5), r"pixels from 0 to 255\.5"),
+        (pixel(355.5), r"pixels from 0 to 355\.5"),
         (pixel(-0.25), r"pixels from -0\.25 to 0"),
         (pixel(0, "complex64"), "complex64: strips are integers"),
     ],
@@ -236,7 +371,10 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_files_that_are_no_arrays_are_refused(read, name: str) -> None:
     Path("data.npy").write_bytes(REFUSED[name])
-    with pytest.raises(DataError, match=r"data\.npy is not a readable \.npy array.*numpy\.save"):
+    said = {"empty": "is empty: copy it again", "npz": r"is a \.npz, not a \.npy array"}.get(
+        name, r"is not a readable \.npy array.*numpy\.save"
+    )
+    with pytest.raises(DataError, match=rf"data\.npy {said}"):
         read(Path("data.npy"))
 
 
@@ -279,3 +417,60 @@ def test_damaged_files_end_in_strips_or_data_error(content, changes, length) -> 
             assert (strips.dtype, strips.shape[1:]) == (np.uint8, file.shape[1:])
     with suppress(DataError):
         assert (read_labels(Path("data.npy")) >= 0).all()
+
+
+def _replaced(path: Path) -> None:
+    other = np.load(path)[::-1].copy()
+    np.save("other.npy", other)
+    Path("other.npy").replace(path)
+
+
+def _written_to(path: Path) -> None:
+    other = np.load(path)[::-1].copy()
+    np.save(path, other)
+    os.utime(path, ns=(0, 0))  # two writes within a tick of the clock
+
+
+@pytest.mark.parametrize("change", [_replaced, _written_to, Path.unlink])
+def test_a_file_that_changes_between_its_chunks_is_refused(
+    folder: Path, change: Callable[[Path], None]
+) -> None:
+    strips = open_data(folder)
+    chunks = strips.chunks(size=10)
+    next(chunks)
+    change(folder / "data0.npy")
+    with pytest.raises(DataError, match=r"data0\.npy changed while it was being read: start again"):
+        next(chunks)
+
+
+def test_a_truth_that_changes_after_its_strips_were_opened_is_refused(folder: Path) -> None:
+    strips = open_data(folder)
+    (folder / "truth1.npz").replace(folder / "truth0.npz")
+    with pytest.raises(DataError, match=r"truth0\.npz changed while it was being read"):
+        strips.truth()
+
+
+def test_the_current_folder_may_change(
+    folder: Path, made: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strips = open_data(folder.relative_to(Path.cwd()))
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(strips.images(), made.images)
+    np.testing.assert_array_equal(strips.truth(), made.truth.digits)
+
+
+def test_read_only_arrays_are_read_without_a_warning() -> None:
+    made = compose("builtin", 20, (1, 1), seed=3)
+    strips = StripSet.from_arrays(made.images, made.sums)
+    for array in (made.images, made.sums):
+        array.flags.writeable = False
+    train(strips, arch="cnn", epochs=1, device="cpu", progress=False)
+    found = load_model("cnn.pt", "cpu").predict_strips(made.images, None)
+    assert len(found) == 20
+
+
+def test_numbers_that_are_nearly_0_are_0_whatever_numpy_does_about_them() -> None:
+    stored = np.zeros((2, 40, 28))
+    stored[:, 9, 9], stored[0, 5, 5] = 1, 1e-310
+    with np.errstate(all="raise"):
+        assert opened(stored, np.zeros(2)).images()[0, 5, 5] == 0

@@ -5,8 +5,11 @@ To add a case, add a row to `BAD`.
 
 from __future__ import annotations
 
+import os
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +98,24 @@ def _with_rows(rows: torch.Tensor) -> Callable[[], None]:
     return _checkpoint(split={"val": rows})
 
 
+def _large(path: str, side: int) -> None:
+    """A black PNG of that many pixels square, a few kB long."""
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(side * (1 + side // 8)))
+    chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+    parts = [struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+             for name, data in chunks]  # fmt: skip
+    Path(path).write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def _npz() -> None:
+    images, sums = noise()
+    np.savez("x.npz", images=images, sums=sums)
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+SAFETENSORS = struct.pack("<Q", 2) + b"{}" + bytes(4)
+RESNET = "train --arch resnet --data strips --out n.pt --weights "
 NEW = "train --arch cnn --data strips --out new.pt "
 LAUNCH = "MASTER_ADDR=localhost MASTER_PORT=1 "
 LAUGHS = "a: &a [ha]\n" + "".join(
@@ -111,8 +132,13 @@ BAD = [
     (TRAIN9 + " --labels strips/lab0.npy", _write("data9.npy", "text"), 1, "not a readable .npy"),
     (TRAIN9, _data(images=np.zeros((50, 41, 42), np.uint8)), 1, "strips are 40 rows high"),
     (TRAIN9, _data(images=_pixel(np.nan)), 1, "NaN or infinite"),
-    (TRAIN9, _data(images=_pixel(-1)), 1, "pixels from -1 to"),
+    (TRAIN9, _data(images=_pixel(-100)), 1, "pixels from -100 to"),
     (TRAIN9, _data(images=np.zeros((0, 40, 42), np.uint8)), 1, "holds no strips"),
+    (TRAIN9, _data(images=noise()[0] // 16), 1, "what is white cannot be told"),
+    (TRAIN9, _data(images=noise()[0] / 255 * 16), 1, "what is white cannot be told"),
+    (TRAIN9, _data(images=noise()[0].astype(np.uint16) * 257), 1, "what is white cannot be told"),
+    (TRAIN9, _data(images=np.zeros((40, 3360), np.uint8)), 1, "one strip 3360 pixels wide or 40"),
+    ("eval a.pt --data strips --data ./strips", None, 2, "names ./strips twice"),
     (TRAIN9, _data(sums=SUMS[:-1]), 1, "holds 49 labels for the 50 strips"),
     (TRAIN9, _data(sums=SUMS - 5), 1, "whole and not negative"),
     (TRAIN9, _data(sums=SUMS + 0.5), 1, "whole and not negative"),
@@ -133,7 +159,7 @@ BAD = [
     ("train --arch cnn --out gone/x.pt", None, 2, "create the folder gone first"),
     ("train --arch cnn --out x.model", None, 2, "name a checkpoint ….pt"),
     ("train --arch cnn --device tpu --data strips --out n.pt", None, 2, "choose from auto, cpu"),
-    ("train --arch resnet --weights w.pth --data strips", None, 1, "w.pth cannot be read"),
+    ("train --arch resnet --weights w.pth --data strips", None, 1, "w.pth does not exist"),
     ("train --arch resnet --weights a.pt --data strips", None, 1, "not a ResNet-50"),
     ("train --arch reader --weights a.pt --data strips --out n.pt", None, 1, "do not fit a reader"),
     ("train --arch reader --set digits_per_strip=0 --data strips --out n.pt", None, 2, "in 1..11"),
@@ -143,7 +169,7 @@ BAD = [
     ("train --resume gone.last.pt", None, 1, "gone.last.pt does not exist"),
     ("eval gone.pt", None, 1, "gone.pt does not exist"),
     ("eval bad.pt", _write("bad.pt", "damaged"), 1, "bad.pt"),
-    ("eval bad.pt", _write("bad.pt", b""), 1, "bad.pt cannot be read"),
+    ("eval bad.pt", _write("bad.pt", b""), 1, "bad.pt is empty"),
     ("eval bad.pt", lambda: _payload("bad.pt"), 1, "bad.pt"),
     ("eval bad.pt", lambda: _payload_in_torch_format("bad.pt"), 1, "never loads"),
     ("eval bad.pt", lambda: torch.save({"a": 1}, "bad.pt"), 1, "has no format number"),
@@ -169,6 +195,11 @@ BAD = [
     ("predict strips/data0.npy --model a.pt --digits-per-strip ²", None, 2, "from 1 up, or any"),
     ("synth new --strips 1000000000000000", None, 1, "out of memory"),
     ("synth new --strips 2 --files 3", None, 2, "2 strips cannot be spread over more files"),
+    ("synth new --strips 1 --files 2", None, 2, "1 strip cannot be spread over more files"),
+    ("synth new --strips 1 --files 1 --per-strip 1 --width 30", None, 2, "1 digit needs 42 pixels"),
+    ("train --arch cnn --out x.LAST.PT", None, 2, "name a checkpoint ….pt"),
+    ("train --resume gone.last.PT", None, 1, "gone.last.PT does not exist"),
+    ("eval gone\x1b[31m.pt", None, 1, r"gone\x1b[31m.pt does not exist"),
     ("synth new --seed 1 --per-strip 999", None, 2, "width 41958 is too large"),
     ("train --arch cnn --data " + "x" * 300, None, 1, "too long"),
     ("predict strips/data0.npy --model a.pt --out /dev/null --overwrite --format csv", None, 2,
@@ -241,7 +272,50 @@ BAD = [
     ("train --resume bad.last.pt", _write("bad.last.pt", "PK"), 1, "bad.last.pt"),
     ("train --resume b.last.pt", lambda: Path("b.pt").unlink(), 1, "the run's best so far, is"),
     ("train --resume b.last.pt", lambda: Path("a.pt").replace("b.pt"), 1, "is not of the run"),
+    # files of another kind
+    ("eval bad.pt", _write("bad.pt", LFS), 1, "bad.pt is a Git LFS pointer"),
+    ("eval bad.pt", _write("bad.pt", "\n<!DOCTYPE html>"), 1, "bad.pt is an HTML page"),
+    ("eval bad.pt", _write("bad.pt", SAFETENSORS), 1, "bad.pt is safetensors"),
+    ("eval strips/lab0.npy", None, 1, "lab0.npy is a .npy array, not a PyTorch file"),
+    ("eval bad.pt", lambda: os.mkfifo("bad.pt"), 1, "bad.pt is a pipe or a device"),
+    ("train --resume bad.last.pt", _write("bad.last.pt", LFS), 1, "run git lfs pull"),
+    (RESNET + "w.pth", _write("w.pth", SAFETENSORS), 1, "w.pth is safetensors"),
+    (RESNET + "w.pth", _write("w.pth", LFS), 1, "w.pth is a Git LFS pointer"),
+    (RESNET + "w.pth", _write("w.pth", "<html>"), 1, "w.pth is an HTML page"),
+    (RESNET + "w.pth", lambda: os.mkfifo("w.pth"), 1, "w.pth is a pipe or a device"),
+    (RESNET + "w.pth", lambda: torch.save({"conv1.weight": torch.ones(64, 2, 7, 7)}, "w.pth"), 1,
+     "conv1.weight is (64, 2, 7, 7)"),
+    ("train --arch reader --weights imagenet --data strips --out n.pt", None, 1, "a reader takes"),
+    (NEW + "--weights x.pt", None, 2, "cnn takes none, it starts fresh; resnet and reader start"),
+    ("predict p.npy", _write("p.npy", LFS), 1, "p.npy is a Git LFS pointer"),
+    ("predict p.npz", _write("p.npz", LFS), 1, "p.npz is a Git LFS pointer"),
+    ("predict p.png", _write("p.png", LFS), 1, "p.png is a Git LFS pointer"),
+    ("predict p.png", _write("p.png", "<html>"), 1, "p.png is an HTML page"),
+    ("predict p.png", _write("p.png", "%!PS-Adobe-3.0 EPSF-3.0"), 1, "p.png is PostScript"),
+    ("predict p.pdf", _write("p.pdf", "%PDF-1.7"), 1, "p.pdf is a PDF"),
+    ("predict p.heic", _write("p.heic", b"\0\0\0\x18ftypheic"), 1, "p.heic is a HEIF picture"),
+    ("predict p.npy.gz", _write("p.npy.gz", b"\x1f\x8b\x08"), 1, "is compressed with gzip"),
+    ("predict ._p.png", _write("._p.png", b"\0\5\x16\7"), 1, "AppleDouble"),
+    ("predict a.pt", None, 1, "a.pt is a PyTorch file, not a picture"),
+    ("predict p.txt", _write("p.txt", "text"), 1, "p.txt is no file of strips: give a .npy"),
+    ("predict p.npy", lambda: os.mkfifo("p.npy"), 1, "p.npy is a pipe or a device"),
+    ("predict p.png", lambda: os.mkfifo("p.png"), 1, "p.png is a pipe or a device"),
+    ("predict p", lambda: os.mkfifo("p"), 1, "p is a pipe or a device"),
+    ("predict /dev/null", None, 1, "/dev/null is a pipe or a device"),
+    ("predict p.png", lambda: _large("p.png", 20_000), 1, "400,000,000 pixels, more than 50,000,0"),
+    ("predict p.png", lambda: _large("p.png", 10_000), 1, "more than 50,000,000: make it smaller"),
+    ("predict p.npy q.npy", None, 1, "none of 2 files can be read: p.npy does not exist"),
+    (TRAIN9, _write("data9.npy", LFS), 1, "no labels beside"),
+    (TRAIN9 + " --labels l.npy", lambda: (_data()(), _write("l.npy", LFS)()), 1, "Git LFS pointer"),
+    ("eval reader --data x.npz", _npz, 1, "x.npz is a .npz, not a .npy array; --data takes a"),
+    ("eval reader --data x.npz --labels strips/lab0.npy", _npz, 1, "--data takes a folder"),
+    ("compare reader a.pt --data x.npz", _npz, 1, "--data takes a folder"),
+    ("train --arch cnn --out n.pt --data x.npz", _npz, 1, "--data takes a folder"),
+    ("eval reader --data p.png", _write("p.png", b"\x89PNG"), 1, "p.png is a picture, not a .npy"),
+    ("eval reader --data p", lambda: os.mkfifo("p"), 1, "p is a pipe or a device"),
     # options and the environment
+    ("export a.pt a.onnx --digits-per-strip 3", None, 2, "a.pt tells no digits"),
+    ("predict strips/data0.npy --model a.pt --digits-per-strip 3", None, 2, "tells no digits"),
     ("predict strips/data0.npy --model a.pt --precision int8", None, 2, "int8"),
     ("info gone.pt", None, 1, "gone.pt does not exist"),
     ("info bad.pt", _write("bad.pt", "PK"), 1, "bad.pt"),

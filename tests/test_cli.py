@@ -16,8 +16,9 @@ from typer.main import get_command
 from digitsum import __version__
 from digitsum.cli import _environment_failure, app
 from digitsum.cli.options import from_recipes
+from digitsum.cli.writers import kind
 from digitsum.device import CPU_BATCH
-from digitsum.inference import shard_rows
+from digitsum.file_predictor import shard_rows
 from digitsum.recipe import Recipe, names
 
 
@@ -71,7 +72,7 @@ def test_the_main_job() -> None:
 
 def test_resume_says_when_nothing_is_left(project: Path) -> None:
     result = ok("train", "--resume", "a.last.pt")
-    assert "finished run of 1 epochs" in result.stderr
+    assert "finished run of 1 epoch:" in result.stderr
     assert run("train", "--resume", "a.last.pt", "--epochs", 9).exit_code == 2
 
 
@@ -122,6 +123,25 @@ def test_predict_writes_every_form_with_the_same_sums(project: Path, suffix: str
     assert sums == 2 * [round(float(line.split(",")[3])) for line in values]
 
 
+@pytest.mark.parametrize(("out", "format", "form"), [
+    ("O.CSV", None, "csv"), ("o.JsonL", None, "jsonl"), ("O.NPY", None, "npy"),
+    ("o.JSON", None, "json"), ("o.txt", "csv", "csv"), (None, None, "csv"),
+])  # fmt: skip
+def test_a_suffix_says_what_to_write_in_any_case(
+    out: str | None, format: str | None, form: str
+) -> None:
+    assert kind(Path(out) if out else None, format, False) == form
+
+
+@pytest.mark.slow
+def test_a_checkpoint_in_capitals_can_be_resumed(project: Path) -> None:
+    command = ("train", "--arch", "cnn", "--epochs", 1, "--data", "strips", "--device", "cpu")
+    ok(*command, "--out", "A.PT")
+    assert {"A.PT", "A.last.PT"} <= {path.name for path in Path().iterdir()}
+    assert "nothing is left to do" in ok("train", "--resume", "A.last.PT").stderr
+    assert "--model takes A.PT, a.pt, b.pt too" in ok("predict", "strips/data0.npy").stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "json"])
 def test_unsure_readings_are_marked(project: Path, suffix: str) -> None:
@@ -140,7 +160,7 @@ def test_unsure_readings_are_marked(project: Path, suffix: str) -> None:
         marked = [row["confident"] for row in json.loads(text)["predictions"]]
     assert marked == [confidence >= least for confidence in sure]
     assert (
-        f"{marked.count(False)} of {len(sure)} predictions have a confidence below" in result.stderr
+        f"{marked.count(False)} of {len(sure)} predictions below a confidence of" in result.stderr
     )
 
 

@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from digitsum.cli.display import PADDING, draw_table
-from digitsum.display import Column, Table, best_rows, describe
+from digitsum.display import Column, Table, best_rows, describe, percent
 from digitsum.evaluation.comparison import ComparedModel, Comparison, Pair
 from digitsum.evaluation.metrics import Metrics
 from digitsum.evaluation.overlap import TrainingOverlap
 from digitsum.evaluation.scoring import Evaluation
+from digitsum.predictions import Predictions
 from digitsum.training.events import EpochRecord, Estimate, Restart, Result, Scores, Scoring, Start
 from digitsum.training.progress import TrainingDisplay, epoch_line, words
 
-WIDTHS = (60, 80, 100, 160)
+WIDTHS = (40, 60, 80, 100, 120, 160)
 NAMES = ["cnn.pt", "resnet.pt", "runs/2026-11-26/an experiment of many words/reader.pt"]
 GOOD = Metrics(10_000, 0.27, 0.52, 0.068, 98.22, 98.42, 99.55, 98.22)
 POOR = Metrics(10_000, 2.35, 1.53, 1.119, 30.30, 72.97)
@@ -197,7 +198,15 @@ def test_a_prediction_in_words() -> None:
     assert describe(7.93, 8, None, None) == "8 (value 7.93)"
     assert describe(7.9, 8, 0.991, [3, 5]) == "3 + 5 = 8, confidence 99.1%"
     assert describe(7.9, 8, 0.991, None) == "8, confidence 99.1%"
-    assert describe(0.0, 0, 1.0, []) == "no digit = 0, confidence 100.0%"
+    assert describe(0.0, 0, 1.0, []) == "no digit = 0, confidence above 99.9%"
+
+
+def test_nothing_is_said_to_be_certain() -> None:
+    shown = {0.0: "below 0.1%", 0.0005: "0.1%", 0.9994: "99.9%", 0.99999: "above 99.9%"}
+    assert {p: percent(p) for p in shown} == shown
+    sure = Predictions(np.array([8]), np.array([8.0], np.float32), np.array([1.0], np.float32))
+    assert "1.0000" not in str(sure)
+    assert "0.9999" in str(sure)
 
 
 @pytest.mark.slow

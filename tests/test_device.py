@@ -145,3 +145,21 @@ def test_training_gives_back_how_convolutions_are_chosen(monkeypatch: pytest.Mon
         with CPU.repeatable():
             assert torch.backends.cudnn.deterministic
         assert torch.backends.cudnn.deterministic is before
+
+
+def test_generators_are_seeded_as_torch_seeds_them_and_given_back() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(9)
+    after = torch.rand(2)
+    torch.manual_seed(9)
+
+    def fails() -> None:
+        with CPU.random_state_kept():
+            CPU.seed(3)
+            assert torch.equal(torch.rand(2), expected)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert torch.equal(torch.rand(2), after)

@@ -71,7 +71,7 @@ def test_info_of_a_checkpoint_and_its_history() -> None:
     assert (found["data"]["train"], found["data"]["val"], found["data"]["count"]) == (40, 10, 50)
     assert "exact_accuracy" in ok("info", "a.pt")
     (row,) = csv.DictReader(io.StringIO(ok("info", "a.pt", "--history")))
-    assert (row["epoch"], row["best"]) == ("1", "True")
+    assert (row["epoch"], row["best"]) == ("1", "true")  # as in the CSV of predict
     assert float(row["val_loss"]) > 0
 
 

@@ -24,7 +24,7 @@ from conftest import fit
 from digitsum.checkpoint import load_checkpoint
 from digitsum.datasets.strips import StripSet
 from digitsum.errors import CheckpointError, UsageError
-from digitsum.files import run_lock, uninterrupted, whole_file
+from digitsum.files import STOPPING, run_lock, uninterrupted, whole_file
 from digitsum.recipe import Recipe
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -143,7 +143,7 @@ def test_the_lock_of_a_killed_run_is_no_hindrance() -> None:
         assert sorted(p.name for p in Path().iterdir()) == [".cnn.pt.lock", ".other.pt.77.tmp"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_waits_until_a_file_is_whole(number: int) -> None:
     class Arrived(BaseException):
         pass
@@ -296,7 +296,38 @@ def test_damaged_arrays_are_read_or_refused(faults: ModuleType) -> None:
     assert outcomes["read"] > 100
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_that_is_ignored_at_the_start_stays_so(number: int) -> None:
+    code = (
+        "import signal\n"
+        f"signal.signal({int(number)}, signal.SIG_IGN)\n"  # as nohup does
+        "from digitsum.cli import signals\n"
+        "from digitsum.files import uninterrupted\n"
+        "signals.install()\n"
+        f"with uninterrupted(): signal.raise_signal({int(number)})\n"
+        f"signal.raise_signal({int(number)})\n"
+        "print('went on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a terminal as Unix has it")
+def test_a_shell_may_pass_on_the_hang_up_that_came_before() -> None:
+    code = (
+        "import signal\n"
+        "from digitsum.cli import signals\n"
+        "signals.install()\n"
+        "try: signal.raise_signal(signal.SIGHUP)\n"
+        "except signals.Terminated as ending:\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "    raise SystemExit(ending.exit_code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (129, "")
+
+
+@pytest.mark.parametrize("number", STOPPING)
 def test_a_command_that_is_done_ends_as_it_said(number: int) -> None:
     code = (
         "import atexit, signal, sys\n"

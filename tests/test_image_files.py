@@ -14,8 +14,9 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 from digitsum.cli import app
-from digitsum.datasets import image_files
+from digitsum.datasets import image_files, pictures
 from digitsum.datasets.image_files import SUFFIXES, open_images, strip_of
+from digitsum.datasets.synthesis import compose
 from digitsum.errors import DataError
 from digitsum.inference import LoadedModel, load_model
 
@@ -114,7 +115,22 @@ def test_npz_files_are_read_up_to_a_size(made, monkeypatch: pytest.MonkeyPatch) 
 
 def test_pictures_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     page("1", 30, dark=True).save("page.png")
-    monkeypatch.setattr(image_files, "MAX_PIXELS", 100)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 100)
     with pytest.raises(DataError, match=r"page\.png has 90 x 90 pixels, more than 100"):
         open_images([Path("page.png")])
     assert all(suffix.startswith(".") for suffix in SUFFIXES)
+
+
+@pytest.mark.parametrize("back", [0, 2, 6, 12, 20, 25, 40, 110])
+@pytest.mark.parametrize("ink", [255, 160, 90])
+def test_a_picture_forty_rows_high_need_not_be_a_strip(
+    reader: LoadedModel, back: int, ink: int
+) -> None:
+    strip = compose("builtin", 3, seed=5).images[1]
+    picture = back + strip * ((ink - back) / 255)  # of ink darker than its background too
+    made = strip_of(picture.astype(np.float32) / 255, "picture")
+    if (back, ink) == (0, 255):
+        np.testing.assert_array_equal(made, strip)  # pixel for pixel
+    assert np.median(made) < 6
+    assert made.max() > 150
+    assert reader.predict(made[None]).sum[0] == reader.predict(strip[None]).sum[0]

@@ -232,6 +232,15 @@ def test_a_fresh_first_convolution_leaves_the_rest(original: nn.Module, file: Pa
     assert all(torch.equal(first[name], want[name]) for name in first)
 
 
+def test_the_first_convolution_of_grey_weights_is_taken_as_it_is(original: nn.Module) -> None:
+    grey = original.state_dict()
+    grey["conv1.weight"] = torch.rand(64, 1, 7, 7)
+    torch.save(grey, "grey.pth")
+    got = build("resnet", 84, {"weights": "grey.pth"}).backbone.state_dict()
+    assert torch.equal(got["conv1.weight"], grey["conv1.weight"])
+    assert torch.equal(got["layer1.0.conv1.weight"], grey["layer1.0.conv1.weight"])
+
+
 def holding(content: Any) -> Any:
     return lambda path: torch.save(content(), path)
 
@@ -240,11 +249,11 @@ def holding(content: Any) -> Any:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: None, "No such file"),
-        (Path.mkdir, "Is a directory"),
-        (Path.touch, "damaged"),
+        (lambda path: None, "does not exist"),
+        (Path.mkdir, "is a folder"),
+        (Path.touch, "is empty"),
         (lambda path: path.write_text("hello world"), "damaged"),
-        (lambda path: path.write_text("<html>404</html>"), "damaged"),
+        (lambda path: path.write_text("<html>404</html>"), "an HTML page"),
         (lambda path: path.write_bytes(b"PK\3\4" + bytes(9_999)), "cannot be read|damaged"),
         (holding(lambda: {"conv1.weight": Attack()}), "more than tensors"),
         (holding(lambda: [1]), "no state dict"),

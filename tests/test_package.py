@@ -87,7 +87,9 @@ def test_errors_are_drawn_as_they_are() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["ctrl-c", "sigterm", "sighup"],
 )
 def test_a_stopped_training_says_how_to_resume(folder: Path, number: int, code: int) -> None:
     command = ["train", "--arch", "cnn", "--epochs", "1000", "--device", "cpu"]

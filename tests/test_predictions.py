@@ -52,7 +52,7 @@ def test_what_a_regressor_does_not_say_is_left_out() -> None:
     assert list(plain.to_dict()) == ["sum", "value"]
     assert str(plain[0]) == "8 (value 7.93)"
     assert str(plain).splitlines()[0].split() == ["sum", "value"]
-    assert repr(plain) == "Predictions(of 1 strips: sum, value)"
+    assert repr(plain) == "Predictions(of 1 strip: sum, value)"
 
 
 def test_to_dict_and_pandas_hold_the_same() -> None:

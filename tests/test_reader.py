@@ -89,7 +89,7 @@ def test_guidance_fades_out_and_validation_is_the_likelihood_alone() -> None:
 
 
 def test_a_sum_that_no_columns_reach_is_named() -> None:
-    with pytest.raises(DataError, match=r"a label is 100, but the 11 columns .* 99 at most"):
+    with pytest.raises(DataError, match=r"a label is 100, but 11 columns .* 99 at most"):
         Reader(42, None).loss(torch.zeros(2, 11, 11).log_softmax(-1), torch.tensor([9, 100]), 1.0)
 
 

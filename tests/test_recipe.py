@@ -4,9 +4,11 @@ import inspect
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -108,6 +110,40 @@ def test_an_option_is_checked_by_its_annotation(key: str, value: Any, allowed: s
     with pytest.raises(RecipeError, match=f"{key}: .* is not allowed: it must be {allowed}"):
         resolve_options(cnn(**{key: value}))
     assert resolve_options(cnn(dropout="1e-1")).options["dropout"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "value"),
+    [
+        ("epochs", np.int64(3), 3),
+        ("epochs", np.float64(3), 3),
+        ("batch_size", np.array([16, 32])[1], 32),
+        ("lr", np.float32(0.5), 0.5),
+        ("lr", np.longdouble(0.5), 0.5),
+        ("lr", Fraction(1, 2), 0.5),
+        ("lr", np.array(0.5), 0.5),
+        ("limit", np.uint8(7), 7),
+        ("optimizer", np.str_("adamw"), "adamw"),
+        ("dropout", np.float16(0.25), 0.25),
+        ("loss", np.array(["mse", "l1"])[1], "l1"),
+    ],
+)
+def test_numbers_and_texts_of_numpy_become_pythons(key: str, given: Any, value: Any) -> None:
+    kept = resolve_options(cnn(**{key: given})).to_dict()[key]
+    assert (type(kept), kept) == (type(value), value)
+    options = Recipe(np.str_("cnn"), options={"dropout": np.float32(0.5)}).options
+    assert type(options["dropout"]) is float
+
+
+def test_what_numpy_has_is_refused_as_pythons_would_be() -> None:
+    for key, given, said in (
+        ("epochs", np.bool_(True), "True is not allowed: it must be a whole number"),
+        ("epochs", np.array([1, 2]), r"\[1, 2\] is not allowed: it must be a whole number"),
+        ("lr", np.complex64(1), "is not allowed: it must be a number"),
+        ("epochs", np.int64(0), "0 is not allowed: it must be a whole number from 1 up"),
+    ):
+        with pytest.raises(RecipeError, match=f"{key}: .*{said}"):
+            cnn(**{key: given})
 
 
 def test_keys_are_given_flat_and_the_rest_is_the_recipes() -> None:

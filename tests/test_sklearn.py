@@ -27,6 +27,44 @@ def fitted() -> tuple[DigitSumRegressor, Composition]:
     return DigitSumRegressor("cnn", **FAST).fit(made.images, made.sums), made
 
 
+def test_options_are_parameters_too() -> None:
+    model = DigitSumRegressor("cnn", options={"dropout": 0.2, "loss": "l1"})
+    assert model.get_params()["options__dropout"] == 0.2
+    assert "options__dropout" not in model.get_params(deep=False)
+    given = model.options
+    assert model.set_params(options__dropout=0.3, lr=0.1) is model
+    assert (model.options, model.lr) == ({"dropout": 0.3, "loss": "l1"}, 0.1)
+    assert given == {"dropout": 0.2, "loss": "l1"}  # which others may hold
+    assert clone(model).get_params() == model.get_params()
+    assert DigitSumRegressor().set_params(options__guide=0.5).options == {"guide": 0.5}
+    both = model.set_params(options__dropout=0.4, options={"loss": "mse"})
+    assert both.options == {"loss": "mse", "dropout": 0.4}
+    with pytest.raises(ValueError, match="Invalid parameter 'dropout'"):
+        model.set_params(dropout=0.3)
+
+
+def test_parameters_of_numpy_do_not_reach_a_checkpoint() -> None:
+    made = compose("builtin", strips=20, per_strip=(1, 1), seed=3)
+    model = DigitSumRegressor(
+        np.str_("cnn"), epochs=np.int64(1), batch_size=np.array([8, 16])[0], lr=np.float32(0.001),
+        seed=np.uint32(3), options={"dropout": np.float64(0.1)}, progress=np.bool_(False),
+        device=np.str_("cpu"), precision=np.str_("fp32"),
+    )  # fmt: skip
+    model.fit(made.images, made.sums)
+    kept = model.checkpoint_.recipe.values()
+    assert {type(value) for value in kept} <= {str, int, float, bool, type(None)}
+    assert len(model.predict(made.images)) == 20
+
+
+@pytest.mark.slow
+def test_a_grid_reaches_into_the_options() -> None:
+    made = compose("builtin", strips=30, per_strip=(1, 1), seed=3)
+    grid = {"options__dropout": np.array([0.1, 0.3]), "epochs": np.array([1])}
+    search = GridSearchCV(DigitSumRegressor("cnn", **FAST), grid, cv=2, error_score="raise")
+    search.fit(made.images, made.sums)
+    assert search.best_params_["options__dropout"] in (0.1, 0.3)
+
+
 def test_parameters_are_those_of_the_constructor() -> None:
     model = DigitSumRegressor("cnn", epochs=3, options={"dropout": 0.2})
     copy = clone(model)

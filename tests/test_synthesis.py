@@ -237,7 +237,7 @@ def test_old_strips_are_not_written_over_or_mixed_with_new_ones(folder: Path) ->
     check_folder(folder, 2, overwrite=True)
     with pytest.raises(OutputExistsError, match=r"holds data0\.npy: .*--overwrite"):
         check_folder(folder, 2, overwrite=False)
-    with pytest.raises(OutputExistsError, match=r"data1\.npy, which 1 new files would not replace"):
+    with pytest.raises(OutputExistsError, match=r"data1\.npy, which 1 new file would not replace"):
         check_folder(folder, 1, overwrite=True)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +79,30 @@ def test_predict_draws_in_place_of_lines_or_beside_a_file(made: Composition) -> 
     both = CliRunner().invoke(app, [*command, "--out", "two.csv"])
     assert both.stdout == shown.stdout
     assert len(Path("two.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variable", ["NO_COLOR=1", "TERM=dumb", "COLORTERM=truecolor"])
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal as Unix has it")
+def test_where_there_is_no_colour_strips_are_drawn_in_characters(
+    made: Composition, variable: str
+) -> None:
+    import pty
+
+    np.save("one.npy", made.images[:1])
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", **dict([variable.split("=")])}
+    command = [sys.executable, "-m", "digitsum", "predict", "one.npy", "--show"]
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=env) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux raises where the other end is closed
+            while piece := os.read(ours, 4096):
+                shown += piece
+    os.close(ours)
+    assert process.returncode == 0
+    assert ("▀".encode() in shown) == (variable == "COLORTERM=truecolor")
+    assert (b"@" in shown) != (variable == "COLORTERM=truecolor")
 
 
 @pytest.mark.usefixtures("project")

@@ -264,7 +264,7 @@ def test_strips_are_never_copied_while_training(strips: StripSet, monkeypatch) -
 
 
 def test_sums_that_the_known_digits_cannot_reach_are_refused(strips: StripSet) -> None:
-    with pytest.raises(DataError, match="but 1 digits add up to 9 at most"):
+    with pytest.raises(DataError, match="but 1 digit can add up to 9 at most"):
         check_sums(strips, recipe(arch="reader", digits_per_strip=1))
 
 

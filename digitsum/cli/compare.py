@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from digitsum.cli import completion, options
 from digitsum.cli.loading import load_models, strips_for
+from digitsum.cli.writers import to_json
 
 EXAMPLES = (
     "digitsum compare cnn.pt resnet.pt",
@@ -48,6 +48,6 @@ def compare(
     with progress_bar("comparing", strips_to_predict(loaded, strips)) as advance:
         result = compare_models(loaded, strips, on_progress=advance)
     if as_json:
-        typer.echo(json.dumps(result.to_dict(), indent=2))
+        typer.echo(to_json(result.to_dict()))
     else:
         show_comparison(result)

@@ -46,5 +46,5 @@ def _paths(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
         for path in found
         if path.name.startswith(start)
         and not path.name.startswith(".")
-        and (path.is_dir() or path.suffix in suffixes)
+        and (path.is_dir() or path.suffix.lower() in suffixes)
     ]

@@ -19,7 +19,7 @@ from digitsum.display import Table
 from digitsum.files import last_path
 from digitsum.training.distributed import World
 from digitsum.training.events import OnEvent, Result
-from digitsum.training.progress import TrainingDisplay, plain_console
+from digitsum.training.progress import TrainingDisplay, plain_console, shows_bars
 from digitsum.training.progress import say as say_on
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def progress_bar(doing: str, total: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
         TextColumn("left"),
         console=stderr,
-        disable=not stderr.is_terminal,
+        disable=not shows_bars(stderr),
         transient=True,
         expand=True,
     )
@@ -91,6 +91,7 @@ def draw_table(table: Table, width: int) -> RichTable:
 
 def show_table(table: Table, console: Console = stdout) -> None:
     """Draws a table at the width of the terminal."""
+    table = table.on_lines()
     if not console.is_terminal:
         columns = os.environ.get("COLUMNS", "")
         console.width = int(columns) if columns.isdecimal() else PIPE_WIDTH

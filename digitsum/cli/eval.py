@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from digitsum.cli import completion, options
 from digitsum.cli.loading import load_models, strips_for
+from digitsum.cli.writers import to_json
 from digitsum.errors import UsageError
 
 EXAMPLES = (
@@ -63,7 +63,7 @@ def evaluate(
     with progress_bar("evaluating", total) as advance:
         result = evaluate_model(loaded, strips, show_errors, advance)
     if as_json:
-        typer.echo(json.dumps(result.to_dict(), indent=2))
+        typer.echo(to_json(result.to_dict()))
         return
     show_evaluation(result)
     if show_errors:

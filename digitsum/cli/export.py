@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,7 @@ def export(
     4 pixels, -1 for a blank. The known number of digits is fixed in the file. Needs the extra onnx:
     pip install 'digitsum[onnx]'.
     """
-    if out.suffix != ".onnx":
+    if out.suffix.lower() != ".onnx":
         raise UsageError(f"{out}: name the file .onnx")
     check_output(out, overwrite)
     asked = options.digit_count(digits_per_strip)
@@ -52,6 +53,7 @@ def export(
     from digitsum.cli.display import progress_bar, say
     from digitsum.onnx import export as write
 
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # the exporter talks
     with progress_bar("exporting", 3) as advance:
         (loaded,) = load_models([model], "cpu", "fp32", arch)
         advance(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from digitsum.cli import completion, options
+from digitsum.cli.writers import cell, to_json
+from digitsum.display import on_one_line
 from digitsum.errors import UsageError
 
 EXAMPLES = (
@@ -56,11 +57,12 @@ def info(
     if history:
         table = csv.DictWriter(sys.stdout, HISTORY, extrasaction="ignore", lineterminator="\n")
         table.writeheader()
-        table.writerows(found.history)
+        for record in found.history:
+            table.writerow({name: cell(value) for name, value in record.items()})
         if not found.history:
             say("this checkpoint keeps no history")
     elif as_json:
-        typer.echo(json.dumps(shown, indent=2))
+        typer.echo(to_json(shown))
     else:
         _print(shown)
 
@@ -79,4 +81,4 @@ def _print(values: Mapping[str, Any], indent: str = "") -> None:
                 value = f"{value:,}"
             elif isinstance(value, float):
                 value = f"{value:.6g}"
-            typer.echo(f"{indent}{key.ljust(wide)}  {value}")
+            typer.echo(on_one_line(f"{indent}{key.ljust(wide)}  {value}"))

@@ -56,8 +56,12 @@ def strips_for(
     Raises:
         UsageError, DataError: See `evaluation.overlap.given_or_own`.
     """
+    from digitsum.cli.display import say
     from digitsum.datasets import DataOptions
     from digitsum.evaluation.overlap import given_or_own
 
     given = DataOptions(data or (), labels, mnist_root)
-    return given_or_own(given, [(model.name, model.checkpoint) for model in models])
+    strips = given_or_own(given, [(model.name, model.checkpoint) for model in models])
+    for note in strips.notes:
+        say(note)
+    return strips

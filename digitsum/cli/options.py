@@ -109,7 +109,7 @@ DigitsPerStrip = Annotated[
     typer.Option(
         "--digits-per-strip",
         metavar="N|any",
-        help="Known number of digits in each strip; models that tell digits use it.",
+        help="Known number of digits in each strip, for models that tell digits.",
         show_default="as many as the model was trained on",
         rich_help_panel=MODEL,
     ),

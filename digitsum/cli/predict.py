@@ -10,10 +10,12 @@ import typer
 
 from digitsum.cli import completion, options
 from digitsum.cli.loading import load_models
-from digitsum.errors import UsageError
+from digitsum.display import counted
+from digitsum.errors import DataError, UsageError
+from digitsum.files import is_checkpoint, is_last
 
 if TYPE_CHECKING:
-    from digitsum.inference import FilePredictions
+    from digitsum.file_predictor import FilePredictions
 
 EXAMPLES = (
     "digitsum predict images.npy",
@@ -25,8 +27,10 @@ def predict(
     images: Annotated[
         list[Path],
         typer.Argument(
-            help="Strips: .npy files of any length, .npz files, pictures (PNG, JPEG, TIFF, BMP) of "
-            "any size, or folders of pictures.",
+            help="Strips: .npy files of any length, .npz files, pictures of any size (PNG, JPEG, "
+            "TIFF, BMP, GIF, WebP, PGM, JPEG 2000, AVIF; one strip for each page), or folders of "
+            "pictures. A file that cannot be read is named, the others are predicted, and the exit "
+            "code is 1.",
             metavar="IMAGES",
         ),
     ],
@@ -103,9 +107,10 @@ def predict(
     from digitsum.cli import writers
     from digitsum.cli.display import progress_bar, say, say_overlap
     from digitsum.cli.terminal_images import show_predictions
+    from digitsum.datasets.folders import named
     from digitsum.evaluation.overlap import TrainingOverlap, overlap_of_strips
+    from digitsum.file_predictor import predict_files
     from digitsum.files import check_output
-    from digitsum.inference import predict_files
 
     if show and out is None and (as_json or format):
         raise UsageError("--show draws on stdout: give --out too for what is to be written")
@@ -117,9 +122,11 @@ def predict(
     if out is not None:
         check_output(out, overwrite)
     (loaded,) = load_models([model or "reader"], device, precision, arch)
-    found = predict_files(loaded, images, count, (number, shards))
+    found = predict_files(loaded, images, count, (number, shards), skip_broken=True)
     if model is None:  # said once all files are open: an error stands alone
         say(f"using the bundled weights (reader){_checkpoints_here()}")
+    for line in (*found.notes, *(f"left out: {error}" for error in found.broken.values())):
+        say(line)
     if min_confidence is not None and not found.has_confidence:
         raise UsageError(f"--min-confidence: {loaded.name} gives no confidence")
     overlap, unsure = TrainingOverlap(), 0
@@ -138,11 +145,14 @@ def predict(
                 unsure += int((confidence < min_confidence).sum())
             advance(len(chunk.predictions))
     if min_confidence is not None:
-        below = f"have a confidence below {min_confidence:g}"
-        say(f"{unsure:,} of {len(found):,} predictions {below}")
+        total = counted(len(found), "prediction")
+        say(f"{unsure:,} of {total} below a confidence of {min_confidence:g}")
     say_overlap(loaded.name, overlap)
     if out is not None:
-        say(f"wrote {len(found):,} predictions to {out}")
+        say(f"wrote {counted(len(found), 'prediction')} to {out}")
+    if found.broken:
+        files = counted(len(found.broken), "file")
+        raise DataError(f"{files} left out ({named(list(found.broken))}), the others predicted")
 
 
 def _nothing(chunk: FilePredictions | int) -> None:
@@ -161,5 +171,5 @@ def _shard(text: str, kind: str) -> tuple[int, int]:
 
 def _checkpoints_here() -> str:
     """The checkpoints in this folder, which may have been meant, in words."""
-    found = sorted(p.name for p in Path().glob("*.pt") if not p.name.endswith(".last.pt"))
+    found = sorted(p.name for p in Path().iterdir() if is_checkpoint(p) and not is_last(p))
     return f"; --model takes {', '.join(found)} too" if found else ""

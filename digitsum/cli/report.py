@@ -9,6 +9,7 @@ import typer
 
 from digitsum.cli import completion, options
 from digitsum.cli.loading import load_models, strips_for
+from digitsum.display import as_text
 from digitsum.errors import InstallationError
 from digitsum.files import check_output, whole_file
 
@@ -59,7 +60,7 @@ def report(
     strips = strips_for(loaded, data, labels, mnist_root)
     with progress_bar("comparing", strips_to_predict(loaded, strips)) as advance:
         content = build_content(loaded, strips, advance)
-    page = render(content).encode()
+    page = as_text(render(content)).encode()
     with whole_file(out) as stream:
         stream.write(page)
     say(f"wrote {out}, {len(page) / 1e6:.1f} MB: open it in a browser")

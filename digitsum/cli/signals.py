@@ -1,28 +1,37 @@
-"""Ctrl-C and SIGTERM as exceptions, so that files are closed and a line is said before the exit."""
+"""Signals that stop a command, as exceptions: files are closed and a line is said before it."""
 
 from __future__ import annotations
 
 import signal
 from types import FrameType
 
+from digitsum.files import STOPPING
+
 
 class Terminated(BaseException):
-    """SIGTERM arrived."""
+    """SIGTERM arrived, or SIGHUP: the terminal was closed."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.exit_code = 128 + signum
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
-    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
+    if signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
+    else:
+        signal.signal(signum, signal.SIG_IGN)  # a shell passes on the hang-up that came here too
+    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated(signum)
 
 
 def install() -> None:
-    """Makes SIGTERM raise `Terminated` from here on, and a second Ctrl-C end at once."""
-    signal.signal(signal.SIGTERM, _stop)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        signal.signal(signal.SIGINT, _stop)
+    """Makes the signals raise from here on, unless they are ignored, as under nohup."""
+    for number in STOPPING:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _stop)
 
 
 def ignore() -> None:
     """Lets a command that is done end as it said, though signals arrive while Python ends."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)

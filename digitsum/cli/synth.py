@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from digitsum.cli import options
+from digitsum.display import counted
 from digitsum.errors import UsageError
 
 EXAMPLES = (
@@ -81,14 +82,15 @@ def synth(
 
     wanted = _range(per_strip)
     if files > strips:
-        raise UsageError(f"--files {files}: {strips} strips cannot be spread over more files")
+        few = counted(strips, "strip")
+        raise UsageError(f"--files {files}: {few} cannot be spread over more files")
     check_folder(out, files, overwrite)
     made = compose(load_digits(digits, mnist_root), strips, wanted, width, seed)
     write(made, out, files)
     count, height, pixels = made.images.shape
-    spread = "1 file" if files == 1 else f"{files} files"
     say(
-        f"wrote {count:,} strips of {height} x {pixels} pixels in {spread} to {out}: "
+        f"wrote {counted(count, 'strip')} of {height} x {pixels} pixels in "
+        f"{counted(files, 'file')} to {out}: "
         f"sums {made.sums.min()} to {made.sums.max()}, mean {made.sums.mean():.2f}"
     )
 

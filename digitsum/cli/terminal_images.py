@@ -13,8 +13,9 @@ from rich.text import Text
 from torch.nn import functional as F
 
 from digitsum.cli.display import stdout
+from digitsum.display import on_one_line
 from digitsum.evaluation.scoring import MisreadStrip
-from digitsum.inference import FilePredictions
+from digitsum.file_predictor import FilePredictions
 from digitsum.predictions import Prediction
 
 MAX_CHARACTERS = 100  # of a terminal's width that a strip takes
@@ -24,7 +25,7 @@ SHADES = " .:-=+*#%@"
 def show_predictions(chunk: FilePredictions) -> None:
     """Draws strips of a file, each with its prediction below."""
     for i, prediction in enumerate(chunk.predictions, chunk.start):
-        stdout.print(f"{chunk.file}, strip {i}")
+        stdout.print(on_one_line(f"{chunk.file}, strip {i}"))
         _show(prediction)
 
 
@@ -38,7 +39,8 @@ def _show(prediction: Prediction) -> None:
     strip = prediction.strip
     assert strip is not None
     width = min(stdout.width, MAX_CHARACTERS, strip.shape[1])
-    stdout.print(render_strip(strip, width, colour=stdout.color_system is not None))
+    colour = stdout.color_system is not None and not stdout.no_color
+    stdout.print(render_strip(strip, width, colour))
     if prediction.digits is not None and prediction.positions is not None:
         scale = width / strip.shape[1]
         stdout.print(_below(prediction.digits, prediction.positions, scale))

@@ -10,6 +10,7 @@ import typer
 
 from digitsum.cli import completion, options
 from digitsum.cli.loading import find_modules_here
+from digitsum.display import counted
 from digitsum.files import check_checkpoint_paths
 from digitsum.training.distributed import World
 
@@ -183,11 +184,13 @@ def _start(
     if World.from_environment().is_main:  # the others would find what it has just written
         check_checkpoint_paths(path, overwrite)
 
-    from digitsum.cli.display import run_shown
+    from digitsum.cli.display import run_shown, say
     from digitsum.models import resolve_options
 
     recipe = resolve_options(recipe)
     strips = data.open(fallback=["builtin"])
+    for note in strips.notes:
+        say(note)
     run_shown(
         path,
         lambda report: training.train(
@@ -205,10 +208,12 @@ def _resume(resume: Path, given: Mapping[str, Scalar], data: DataOptions, out: P
 
     stopped = StoppedRun.open(resume, given, out)
     if stopped.finished:
-        epochs = stopped.recipe.epochs
-        say(f"{resume} is of a finished run of {epochs} epochs: nothing is left to do")
+        epochs = counted(stopped.recipe.epochs, "epoch")
+        say(f"{resume} is of a finished run of {epochs}: nothing is left to do")
         return
     strips = given_or_own(data, [(str(resume), stopped.checkpoint)])
+    for note in strips.notes:
+        say(note)
     say(f"resuming after epoch {stopped.epochs_done} of {stopped.recipe.epochs}")
     run_shown(
         stopped.path,

@@ -7,16 +7,17 @@ import io
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from digitsum.display import as_text
 from digitsum.errors import UsageError
 from digitsum.files import whole_file
 
 if TYPE_CHECKING:
-    from digitsum.inference import FilePredictions
+    from digitsum.file_predictor import FilePredictions
     from digitsum.predictions import Prediction
 
 COLUMNS = ("file", "index", "sum", "value", "confidence", "digits", "positions")
@@ -33,8 +34,8 @@ def kind(out: Path | None, format: str | None, as_json: bool) -> str:
     """
     asked = {"json"} if as_json else set()
     asked |= {format} if format else set()
-    if out is not None and out.suffix in SUFFIXES:
-        asked.add(SUFFIXES[out.suffix])
+    if out is not None and (suffix := out.suffix.lower()) in SUFFIXES:
+        asked.add(SUFFIXES[suffix])
     if len(asked) > 1:
         raise UsageError(f"cannot write {' and '.join(sorted(asked))} at once: give one of them")
     if out is not None and not asked:
@@ -66,6 +67,8 @@ def open_writer(
         with _sums(out) as write:
             yield write
     elif out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # as in a file, whatever the locale
+            sys.stdout.reconfigure(encoding="utf-8")
         with _lines(kind, sys.stdout, model, arch, header, min_confidence) as write:
             yield write
     else:
@@ -88,11 +91,11 @@ def _lines(
 
     def write(chunk: FilePredictions) -> None:
         for index, prediction in enumerate(chunk.predictions, chunk.start):
-            row = {"file": chunk.file, "index": index, **_plain(prediction)}
+            row = {"file": as_text(chunk.file), "index": index, **_plain(prediction)}
             if min_confidence is not None:
                 row["confident"] = (prediction.confidence or 0) >= min_confidence
             if kind == "csv":
-                table.writerow(_cell(row[name]) for name in names)
+                table.writerow(cell(row[name]) for name in names)
             elif kind == "jsonl":
                 text.write(json.dumps(row) + "\n")
             else:
@@ -101,9 +104,8 @@ def _lines(
     if kind == "csv" and header:
         table.writerow(names)
     elif kind == "json":
-        text.write(
-            f'{{"model": {json.dumps(model)}, "arch": {json.dumps(arch)}, "predictions": [\n'
-        )
+        named = json.dumps({"model": as_text(model), "arch": arch})
+        text.write(f'{named[:-1]}, "predictions": [\n')
     yield write
     if kind == "json":
         text.write("\n]}\n")
@@ -121,6 +123,19 @@ def _sums(out: Path | None) -> Iterator[Write]:
         np.save(stream, np.concatenate([np.zeros(0, np.int64), *sums]), allow_pickle=False)
 
 
+def to_json(document: Mapping[str, Any]) -> str:
+    """A document in ASCII; `as_text` for the names in it."""
+    return json.dumps(_with_text(document), indent=2)
+
+
+def _with_text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_text(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_text(inner) for inner in value]
+    return as_text(value) if isinstance(value, str) else value
+
+
 def _plain(prediction: Prediction) -> dict[str, Any]:
     """A prediction as plain values, rounded; None for what the model does not say."""
     row = prediction.to_dict()
@@ -130,7 +145,7 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
     return row
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
     """A value as CSV holds it: lists with spaces between, true or false, nothing for None."""
     if isinstance(value, list):
         return " ".join(map(str, value))

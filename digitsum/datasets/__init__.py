@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from digitsum.datasets.digits import load_digits
-from digitsum.datasets.pairs import find_pairs, join_digits, open_pairs
+from digitsum.datasets.pairs import JoinedTruth, find_pairs, notes_on, open_pairs
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import DataError, UsageError
@@ -54,6 +56,11 @@ def open_data(
         raise UsageError(f"no strips: name {', '.join(NAMES)}, a folder or a .npy file")
     if labels is not None and (len(names) != 1 or names[0] in NAMES):
         raise UsageError(f"--labels goes with one file of strips, not with {', '.join(names)}")
+    if twice := [name for name, count in Counter(map(_known_as, names)).items() if count > 1]:
+        raise UsageError(
+            f"--data names {twice[0]} twice: its strips would stand on both sides of a split; name "
+            "it once"
+        )
     sets = [_open(source, labels, mnist_root) for source in names]
     widths = {strips.width for strips in sets}
     if len(widths) > 1:
@@ -62,8 +69,14 @@ def open_data(
         name=list(names),
         files=[file for strips in sets for file in strips.files],
         sums=np.concatenate([strips.sums for strips in sets]),
-        truth=lambda: join_digits([strips.truth() for strips in sets]),
+        truth=JoinedTruth([strips.truth for strips in sets]),
+        notes=[note for strips in sets for note in strips.notes],
     )
+
+
+def _known_as(source: str) -> str:
+    """A source by which it is known again: its name, or its real path."""
+    return source if source in NAMES else os.path.realpath(source)
 
 
 def as_strip_set(data: StripSet | Sources) -> StripSet:
@@ -75,4 +88,5 @@ def _open(source: str, labels: Path | None, mnist_root: Path | None) -> StripSet
     if source in NAMES:
         strips, seed = NAMES[source]
         return compose(load_digits(source, mnist_root), strips, seed=seed).as_strips(source)
-    return open_pairs(find_pairs(Path(source), labels), [source])
+    pairs = find_pairs(Path(source), labels)
+    return replace(open_pairs(pairs, [source]), notes=notes_on(Path(source), pairs))

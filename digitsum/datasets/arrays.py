@@ -1,13 +1,15 @@
 """Arrays as strips and sums, in memory or in `.npy` files: checked and brought to one form.
 
 The contract for images, stated once. Shapes (N, 40, W), (N, 40, W, 1), (N, 1, 40, W), flat
-(N, 6720), or one strip (40, W); W from 28 up. Integers in 0..255; floats in 0..1 or 0..255, which
-of the two is decided once a file. NaN and infinities are refused. Labels (N,) or (N, 1), whole
-and non-negative, of any numeric type. Nothing is ever unpickled.
+(N, 6720), or one strip (40, W); W from 28 up. What could be one strip or forty flat ones is
+refused. Integers in 0..255 or 0..1; floats in 0..1 or 0..255, which of the two is decided once a
+file, with a margin. NaN and infinities are refused. Labels (N,) or (N, 1), whole and non-negative,
+of any numeric type. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from digitsum.datasets.npy import Stamp, map_array
 from digitsum.datasets.strips import CHUNK, FLAT_WIDTH, MIN_WIDTH, ROWS
-from digitsum.errors import DataError
+from digitsum.errors import DataError, DataWarning
+
+BRIGHT = 64  # of 255: no file of strips has all its pixels below
+AMBIGUOUS = ROWS * MIN_WIDTH  # pixels in the narrowest flat strip
+DIM = 0.5  # of the scale: few files of strips have all their pixels below
+MARGIN = 0.2  # of the scale: resizing by a cubic spline leaves it by 0.15
+ROUNDING = 1e-3  # of which nothing has to be said
 
 
 @dataclass(frozen=True)
@@ -30,26 +39,30 @@ class ImageFile:
     path: Path
     shape: tuple[int, int, int]  # (N, 40, W)
     scale: float  # what stored values are multiplied by to reach 0..255
+    stamp: Stamp  # of the file as it was checked
 
     @classmethod
     def open(cls, path: Path) -> ImageFile:
         """Opens a file and reads it once through, a chunk at a time, to check its values.
 
         Raises:
-            DataError: The file is not one of strips.
+            DataError: The file is not one of strips, or changes meanwhile.
         """
+        stamp = Stamp.of(path)
         stored = map_array(path)
-        shape = _strip_shape(stored, path)
-        return cls(path, shape, _scale(stored, path))
+        shape, scale = _strip_shape(stored, path), _scale(stored, path)
+        stamp.check()
+        return cls(path, shape, scale, stamp)
 
     def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
         count, height, width = self.shape
-        stored = map_array(self.path)
-        if stored.size != count * height * width:
-            raise DataError(f"{self.path} changed while it was being read: start again")
+        self.stamp.check()
+        stored = map_array(self.stamp.file)
         if stored.ndim == 2 and count == 1:
             stored = stored[None]
-        return _in_levels(np.asarray(stored[rows]).reshape(-1, height, width), self.scale)
+        strips = np.array(stored[rows])  # a copy, before the file is looked at again
+        self.stamp.check()
+        return _in_levels(strips.reshape(-1, height, width), self.scale)
 
 
 def as_strips(images: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
@@ -68,8 +81,9 @@ def as_strips(images: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
 
 def _in_levels(strips: NDArray[Any], scale: float) -> NDArray[np.uint8]:
     """Stored values times `scale`, rounded, as a new array of uint8."""
-    if strips.dtype.kind in "fb":
-        strips = np.rint(strips.astype(np.float32) * scale)
+    if strips.dtype != np.uint8 or scale != 1:
+        with np.errstate(under="ignore"):  # of pixels that are nearly 0
+            strips = np.rint(np.clip(strips.astype(np.float32) * scale, 0, 255))
     return np.array(strips, dtype=np.uint8)
 
 
@@ -79,7 +93,10 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     Raises:
         DataError: They are not whole, non-negative numbers of shape (N,) or (N, 1).
     """
-    return as_sums(np.array(map_array(path)), path)
+    stamp = Stamp.of(path)
+    stored = np.array(map_array(path))
+    stamp.check()
+    return as_sums(stored, path)
 
 
 def as_sums(stored: NDArray[Any], path: Path | str) -> NDArray[np.int64]:
@@ -94,9 +111,9 @@ def as_sums(stored: NDArray[Any], path: Path | str) -> NDArray[np.int64]:
         raise DataError(
             f"{path} holds {_describe(stored)}: labels are numbers of shape (N,) or (N, 1)"
         )
-    if stored.dtype.kind == "f":
-        stored = stored.astype(np.float64)  # half precision cannot be compared with the bound
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
+        if stored.dtype.kind == "f":
+            stored = stored.astype(np.float64)  # half precision cannot be compared with the bound
         wrong = ~((stored >= 0) & (stored < 2**31) & (stored == np.rint(stored)))
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -105,23 +122,6 @@ def as_sums(stored: NDArray[Any], path: Path | str) -> NDArray[np.int64]:
             "strip, whole and not negative"
         )
     return stored.astype(np.int64)
-
-
-def map_array(path: Path) -> NDArray[np.generic]:
-    """A `.npy` file mapped read-only; its header is checked against its size before use."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a forged shape overflows with no more than a warning
-            return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder: expected a .npy file") from error
-    except Exception as error:  # numpy parses headers with Python's own parser: all may come out
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path} is not a readable .npy array ({detail}): save it again with numpy.save"
-        ) from error
 
 
 def _strip_shape(stored: NDArray[np.generic], path: Path | str) -> tuple[int, int, int]:
@@ -133,6 +133,12 @@ def _strip_shape(stored: NDArray[np.generic], path: Path | str) -> tuple[int, in
         shape = shape[:3]
     elif len(shape) == 4 and shape[1] == 1:
         shape = (shape[0], *shape[2:])
+    elif len(shape) == 2 and shape[0] == ROWS and shape[1] % ROWS == 0 and shape[1] >= AMBIGUOUS:
+        raise DataError(
+            f"{path} holds {_describe(stored)}, which may be one strip {shape[1]} pixels wide or "
+            f"{ROWS} flat ones {shape[1] // ROWS} pixels wide: reshape it to (1, {ROWS}, "
+            f"{shape[1]}) or ({ROWS}, {ROWS}, {shape[1] // ROWS})"
+        )
     elif len(shape) == 2 and shape[1] == ROWS * FLAT_WIDTH:
         shape = (shape[0], ROWS, FLAT_WIDTH)
     elif len(shape) == 2:
@@ -147,25 +153,92 @@ def _strip_shape(stored: NDArray[np.generic], path: Path | str) -> tuple[int, in
 
 
 def _scale(stored: NDArray[np.generic], path: Path | str) -> float:
-    """What brings stored values to 0..255: 1, or 255 for floats in 0..1 and booleans."""
+    """What brings stored values to 0..255: 1, or 255 for floats in 0..1, 0/1 and booleans.
+
+    Values just outside are cut off. What cannot be told is refused: 0..16 is neither.
+    """
     kind = stored.dtype.kind
     if kind == "b":
         return 255.0
     if kind not in "iuf":
         raise DataError(f"{path} holds {stored.dtype}: strips are integers in 0..255 or floats")
-    if stored.dtype == np.uint8:
+    seen = Levels.of(stored, path)
+    if seen.low == seen.high == 0:
         return 1.0
-    low, high = np.inf, -np.inf
-    for start in range(0, len(stored), CHUNK):
-        chunk = stored[start : start + CHUNK]
-        low, high = np.minimum(low, chunk.min()), np.maximum(high, chunk.max())  # these keep NaN
-        if not np.isfinite([low, high]).all():
-            raise DataError(f"{path} holds NaN or infinite pixels: replace them, 0 is background")
-    if low < 0 or high > 255:
+    if kind != "f" and (seen.low, seen.high) == (0, 1):
+        return 255.0
+    if not (top := seen.white(kind)):
         raise DataError(
-            f"{path} holds pixels from {low:g} to {high:g}: allowed are 0..255, or floats in 0..1"
+            f"{path} holds pixels from {seen.low:g} to {seen.high:g}, and what is white cannot be "
+            "told: give integers in 0..255, or floats in 0..1 or 0..255, 0 for background"
         )
-    return 255.0 if kind == "f" and high <= 1 else 1.0
+    if seen.high < DIM * top:
+        warnings.warn(
+            f"{path} holds pixels up to {seen.high:g} alone: read as 0..{top}; if that is white, "
+            f"multiply them by {top} / {seen.high:g}",
+            DataWarning,
+            stacklevel=2,
+        )
+    off = max(-seen.low, seen.high - top) / top
+    if off > ROUNDING:
+        larger = f"; {seen.above:,} are larger than 1" if top == 1 else ""
+        warnings.warn(
+            f"{path} holds pixels from {seen.low:g} to {seen.high:g}{larger}: read as 0..{top}, "
+            "and what lies outside was cut off",
+            DataWarning,
+            stacklevel=2,
+        )
+    return 255 / top
+
+
+@dataclass
+class Levels:
+    """What tells on which scale the pixels of a file are."""
+
+    low: float = math.inf
+    high: float = -math.inf
+    above: int = 0  # pixels over 1
+    unit: int = 0  # bright ones, if white is 1
+    byte: int = 0  # bright ones, if white is 255
+
+    @classmethod
+    def of(cls, stored: NDArray[np.generic], path: Path | str) -> Levels:
+        """Reads through an array, of uint8 only as far as it takes.
+
+        Raises:
+            DataError: There is a pixel that is not finite.
+        """
+        seen = cls()
+        for start in range(0, len(stored), CHUNK):
+            chunk: NDArray[Any] = stored[start : start + CHUNK]
+            seen.low = np.minimum(seen.low, chunk.min())  # these keep NaN
+            seen.high = np.maximum(seen.high, chunk.max())
+            if not np.isfinite([seen.low, seen.high]).all():
+                raise DataError(
+                    f"{path} holds NaN or infinite pixels: replace them, 0 is background"
+                )
+            if stored.dtype == np.uint8 and seen.high >= DIM * 255:
+                break
+            if stored.dtype.kind == "f":
+                seen.above += int((chunk > 1).sum())
+                seen.unit += int(((chunk >= BRIGHT / 255) & (chunk <= 1 + MARGIN)).sum())
+                seen.byte += int((chunk >= BRIGHT).sum())
+        return seen
+
+    def white(self, kind: str) -> int:
+        """What white is, 1 or 255; 0 where that cannot be told.
+
+        Blurred and resized strips have many small pixels, and rescaled ones some that are far too
+        large. But of those that would be bright on one scale or the other, most are on the right
+        one. Where none would be bright on either, nobody can tell.
+        """
+        if kind != "f":
+            return 255 if self.low >= 0 and BRIGHT <= self.high <= 255 else 0
+        inside = self.high <= 1 + MARGIN or self.unit > 4 * self.above
+        if inside and self.unit and self.low >= -MARGIN:
+            return 1
+        within = self.low >= -255 * MARGIN and self.high <= 255 * (1 + MARGIN)
+        return 255 if within and self.byte and self.above > 2 * self.unit else 0
 
 
 def _describe(stored: NDArray[np.generic]) -> str:

@@ -5,18 +5,17 @@ All give `Digits`: grey 28x28 images, light on black, as strips are composed fro
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.datasets.arrays import map_array
+from digitsum.datasets.npy import map_array
+from digitsum.display import counted
 from digitsum.errors import DataError, InstallationError
-from digitsum.torchvision_access import torchvision, unreachable
+from digitsum.torchvision_access import announced_on_stderr, torchvision, unreachable
 
 SIDE = 28  # rows and columns of a digit image
 
@@ -27,6 +26,9 @@ class Digits:
 
     images: NDArray[np.uint8]  # (M, 28, 28)
     labels: NDArray[np.uint8]  # (M,) 0..9
+
+    def __repr__(self) -> str:
+        return f"Digits({counted(len(self.labels), 'image')})"
 
 
 def load_digits(source: str, mnist_root: Path | None = None) -> Digits:
@@ -110,7 +112,7 @@ def _download(folder: Path) -> None:
     if reason := unreachable(mnist.mirrors[0]):
         raise DataError(f"MNIST is not in {folder} and cannot be downloaded ({reason}): {advice}")
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+        with announced_on_stderr():
             mnist(folder, download=True)
     except (RuntimeError, OSError) as error:
         raise DataError(f"MNIST could not be downloaded to {folder} ({error}): {advice}") from error
@@ -135,5 +137,6 @@ def _folder(folder: Path) -> Digits:
         )
     whole = labels.dtype.kind in "iuf"
     if not whole or labels.shape != (len(images),) or not np.isin(labels, range(10)).all():
-        raise DataError(f"{folder / 'labels.npy'}: expected {len(images)} labels in 0..9")
+        wanted = counted(len(images), "label")
+        raise DataError(f"{folder / 'labels.npy'}: expected {wanted} in 0..9")
     return Digits(np.array(images), labels.astype(np.uint8))

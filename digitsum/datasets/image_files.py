@@ -8,7 +8,6 @@ with their shadows and lines, are beyond this.
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.datasets.arrays import ImageFile, as_strips
+from digitsum.datasets.folders import by_number, is_hidden, left_out
+from digitsum.datasets.pictures import NAMES, SUFFIXES, grey_pages, is_picture
 from digitsum.datasets.strips import FLAT_WIDTH, MIN_WIDTH, ROWS
-from digitsum.errors import DataError, InstallationError
+from digitsum.errors import DataError
+from digitsum.file_kinds import NPY, NPZ, PICTURE, first_bytes, obstacle, own_kind, recognized
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 DIGIT_ROWS = 20  # height of a digit of MNIST in pixels
 MARGIN = 4  # pixels left free around all digits
-MAX_PIXELS = 50_000_000  # of a picture
 MAX_WIDTH = 10_000  # of its strip, in pixels
 MAX_UNPACKED = 1 << 30  # bytes of the arrays in a .npz
+BLACK = 0.02  # grey level of a strip's background, at most: a JPEG's black is not quite black
+FULL_CONTRAST = 0.5  # grey level that the digits of a strip reach
 INK = 0.25  # of the contrast, above which a pixel is written on
 
 
@@ -36,6 +38,7 @@ class InMemoryStrips:
 
     path: Path
     strips: NDArray[np.uint8]  # (N, 40, W)
+    first: int = 0  # number of the first of them in the file
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,93 +55,79 @@ def open_images(paths: Sequence[Path]) -> list[ImageFile | InMemoryStrips]:
     Raises:
         DataError: A file is missing or broken, or a folder holds no picture.
     """
-    opened: list[ImageFile | InMemoryStrips] = []
-    for path in paths:
-        files = _pictures_in(path) if path.is_dir() else [path]
-        opened += [_open(file) for file in files]
-    return opened
+    files = [file for path in paths for file in files_of(path)[0]]
+    return [opened for file in files for opened in open_image(file)]
 
 
-def _open(path: Path) -> ImageFile | InMemoryStrips:
-    if path.suffix.lower() in SUFFIXES:
-        return InMemoryStrips(path, strip_of(_grey(path), path)[None])
-    if path.suffix.lower() == ".npz":
-        return InMemoryStrips(path, _unpacked(path))
-    return ImageFile.open(path)
+def files_of(path: Path) -> tuple[list[Path], list[str]]:
+    """The pictures of a folder and a line about the rest of it; of anything else, itself.
 
-
-def _pictures_in(folder: Path) -> list[Path]:
-    """Its pictures, `2.png` before `10.png`."""
-    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    Raises:
+        DataError: The folder holds no picture.
+    """
+    if not path.is_dir():
+        return [path], []
+    found = [
+        file
+        for file in path.iterdir()
+        if file.suffix.lower() in SUFFIXES and not is_hidden(file) and not file.is_dir()
+    ]
     if not found:
         raise DataError(
-            f"{folder} is a folder without pictures ({', '.join(SUFFIXES)}): name .npy files one "
-            "by one"
+            f"{path} is a folder without pictures ({NAMES}): name .npy files one by one"
         )
-    return sorted(found, key=_by_number)
+    return sorted(found, key=by_number), left_out(path, found, f"pictures ({NAMES})")
 
 
-def _by_number(path: Path) -> list[tuple[int, str]]:
-    runs = re.findall(r"\d+|\D+", path.name)
-    return [(int(run), "") if run.isdecimal() else (-1, run) for run in runs]
+def open_image(path: Path) -> list[ImageFile | InMemoryStrips]:
+    """The strips of one file, whose content says what it is; of a picture, one for each page.
+
+    Raises:
+        DataError: It is missing or broken, or none that is read.
+    """
+    if reason := obstacle(path):
+        raise DataError(f"{path} {reason}")
+    suffix, kind = path.suffix.lower(), own_kind(first_bytes(path))
+    if kind == NPY:
+        return [ImageFile.open(path)]
+    if kind == NPZ or suffix == ".npz":
+        return [InMemoryStrips(path, _unpacked(path))]
+    if suffix in SUFFIXES or is_picture(path):
+        pages = enumerate(grey_pages(path))
+        return [InMemoryStrips(path, strip_of(grey, path)[None], page) for page, grey in pages]
+    if suffix == ".npy":
+        return [ImageFile.open(path)]
+    if other := recognized(path, PICTURE):
+        raise DataError(f"{path} is {other}")
+    raise DataError(f"{path} is no file of strips: give a .npy, a .npz, or a picture ({NAMES})")
 
 
 def _unpacked(path: Path) -> NDArray[np.uint8]:
     """The strips in a `.npz`: its only array, or the one called `images`."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > MAX_UNPACKED:
-            raise DataError(
-                f"{path} unpacks to {size:,} bytes, more than {MAX_UNPACKED:,}: save its strips as "
-                ".npy, which is read in chunks"
-            )
-        with np.load(path, allow_pickle=False) as file:
-            name = "images" if "images" in file.files else file.files[0]
-            if len(file.files) > 1 and name != "images":
-                raise DataError(f"{path} holds {', '.join(file.files)}: call the strips images")
-            stored = file[name]
+        with open(path, "rb") as stream:  # once: what is checked is what is read
+            with zipfile.ZipFile(stream) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+            if size > MAX_UNPACKED:
+                raise DataError(
+                    f"{path} unpacks to {size:,} bytes, more than {MAX_UNPACKED:,}: save its "
+                    "strips as .npy, which is read in chunks"
+                )
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                name = "images" if "images" in file.files else file.files[0]
+                if len(file.files) > 1 and name != "images":
+                    raise DataError(f"{path} holds {', '.join(file.files)}: call the strips images")
+                stored = file[name]
     except DataError:
         raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
     except Exception as error:  # zip and NumPy raise many kinds
+        if kind := recognized(path, NPZ):
+            raise DataError(f"{path} is {kind}") from error
         raise DataError(
             f"{path} is not a readable .npz ({type(error).__name__}): save it with numpy.savez"
         ) from error
     return as_strips(stored, str(path))
-
-
-def _grey(path: Path) -> NDArray[np.float32]:
-    """A picture as grey levels (H, W) in 0..1, upright; what is transparent becomes white."""
-    try:
-        from PIL import Image, ImageOps
-    except ModuleNotFoundError as error:
-        raise InstallationError("pictures need Pillow: pip install pillow") from error
-    try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise DataError(
-                    f"{path} has {opened.width:,} x {opened.height:,} pixels, more than "
-                    f"{MAX_PIXELS:,}: make it smaller"
-                )
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith(("I", "F")):  # 16 bits and more
-                deep = np.asarray(image, np.float32)
-                return np.asarray(deep / max(float(deep.max()), 1e-9), np.float32)
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            return np.asarray(image.convert("L"), np.float32) / np.float32(255)
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
-    except Exception as error:  # Pillow raises many kinds on broken files
-        raise DataError(
-            f"{path} is not a readable picture ({type(error).__name__}): save it again as PNG"
-        ) from error
 
 
 def strip_of(grey: NDArray[np.float32], path: Path | str) -> NDArray[np.uint8]:
@@ -149,9 +138,11 @@ def strip_of(grey: NDArray[np.float32], path: Path | str) -> NDArray[np.uint8]:
     """
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     back = float(np.median(edge))
-    if len(grey) == ROWS and grey.shape[1] >= MIN_WIDTH and back < 0.1:
+    is_strip = len(grey) == ROWS and grey.shape[1] >= MIN_WIDTH
+    if is_strip and back < BLACK and grey.max() >= FULL_CONTRAST:
         return np.rint(255 * grey).astype(np.uint8)
-    level = grey - back if back < 0.5 else back - grey
+    light_ink = back < 0.5 and grey.max() - back >= back - grey.min()
+    level = grey - back if light_ink else back - grey
     level = np.clip(level / max(float(level.max()), 0.05), 0, 1)  # an empty page stays empty
     written = level > INK
     rows, columns = np.flatnonzero(written.any(1)), np.flatnonzero(written.any(0))

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import ImageFile, read_labels
-from digitsum.datasets.strips import StripSet
+from digitsum.datasets.folders import left_out
+from digitsum.datasets.npy import Stamp
+from digitsum.datasets.strips import StripSet, TruthOf
+from digitsum.display import counted
 from digitsum.errors import DataError, UsageError
+from digitsum.file_kinds import NPY, first_bytes, obstacle, own_kind, recognized
 from digitsum.predictions import pad_and_join
+
+SOURCES = (
+    "a folder with dataN.npy and labN.npy, one .npy file with its labels beside it, or a name: "
+    "builtin, mnist, mnist-test"
+)
 
 
 def find_pairs(source: Path, labels: Path | None = None) -> list[tuple[Path, Path]]:
@@ -35,17 +45,33 @@ def find_pairs(source: Path, labels: Path | None = None) -> list[tuple[Path, Pat
         if labels is not None:
             raise UsageError(f"--labels goes with one file of strips, not with the folder {source}")
         numbered = [(m, path) for path in source.iterdir()
-                    if (m := re.fullmatch(r"data(\d*)\.npy", path.name))]  # fmt: skip
+                    if (m := re.fullmatch(r"data(\d*)\.(?i:npy)", path.name))]  # fmt: skip
         if not numbered:
             raise DataError(f"{source} holds no dataN.npy: expected data0.npy, lab0.npy and so on")
         numbered.sort(key=lambda found: (int(found[0][1] or 0), found[1].name))
         return [(path, _labels_beside(path)) for _, path in numbered]
     if not exists:
-        raise DataError(
-            f"{source} does not exist: --data takes a folder with dataN.npy and labN.npy, one "
-            "data….npy, or a name: builtin, mnist, mnist-test"
-        )
+        raise DataError(f"{source} does not exist: --data takes {SOURCES}")
+    if source.suffix.lower() != ".npy" and (seen := _not_npy(source)):
+        raise DataError(f"{source} {seen}; --data takes {SOURCES}")
     return [(source, labels or _labels_beside(source))]
+
+
+def _not_npy(path: Path) -> str | None:
+    """Why a file is no `.npy`, whatever its name is; None if it is one."""
+    if reason := obstacle(path):
+        return reason
+    if own_kind(first_bytes(path)) == NPY:
+        return None
+    return f"is {recognized(path, NPY) or 'no .npy file'}"
+
+
+def notes_on(source: Path, pairs: Sequence[tuple[Path, Path]]) -> list[str]:
+    """A line about what a folder holds besides these pairs and their truths, if anything."""
+    if not source.is_dir():
+        return []
+    taken = [path for pair in pairs for path in (*pair, _truth_path(pair[0]))]
+    return left_out(source, taken, "dataN.npy with their labN.npy")
 
 
 def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str]) -> StripSet:
@@ -62,45 +88,68 @@ def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str]) -> StripSet:
         sums.append(read_labels(labels))
         if len(sums[-1]) != file.shape[0]:
             raise DataError(
-                f"{labels} holds {len(sums[-1])} labels for the {file.shape[0]} strips of "
-                f"{images}: every strip needs one"
+                f"{labels} holds {counted(len(sums[-1]), 'label')} for the "
+                f"{counted(file.shape[0], 'strip')} of {images}: every strip needs one"
             )
         if file.shape[2] != files[0].shape[2]:
             raise DataError(
                 f"{images} is {file.shape[2]} pixels wide and {files[0].path} "
                 f"{files[0].shape[2]}: strips of one set need one width"
             )
-    truth = functools.cache(lambda: _truth_beside(pairs, sums))  # read when asked for, once
-    return StripSet(name, files, np.concatenate(sums), truth)
-
-
-def join_digits(truths: Sequence[NDArray[np.int8] | None]) -> NDArray[np.int8] | None:
-    """Digits (N, K) of all sets, padded with -1 to the longest; None if a set has none."""
-    known = [truth for truth in truths if truth is not None]
-    return pad_and_join(known) if len(known) == len(truths) else None
-
-
-def _truth_beside(
-    pairs: Sequence[tuple[Path, Path]], sums: Sequence[NDArray[np.int64]]
-) -> NDArray[np.int8] | None:
-    """The digits in the strips of all pairs, (N, K); None if a `truthN.npz` is missing."""
-    paths = [
-        images.with_name(images.name.replace("data", "truth", 1)).with_suffix(".npz")
-        for images, _ in pairs
+    warn_of_appearance(files, " ".join(name))
+    truths = [
+        FileTruth(Stamp.of(_truth_path(images)), known)
+        for (images, _), known in zip(pairs, sums, strict=True)
     ]
-    if not all(path.exists() for path in paths):
-        return None
-    return join_digits([read_truth(*known) for known in zip(paths, sums, strict=True)])
+    return StripSet(name, files, np.concatenate(sums), JoinedTruth(truths))
 
 
-def read_truth(path: Path, sums: NDArray[np.int64]) -> NDArray[np.int8]:
+@dataclass
+class FileTruth:
+    """The digits in the strips of one file, read once, when they are asked for.
+
+    Args:
+        stamp: Of a `truthN.npz`, which may be missing.
+        sums: The labels of its strips, (N,).
+    """
+
+    stamp: Stamp
+    sums: NDArray[np.int64]
+    _known: NDArray[np.int8] | None = None
+
+    def __call__(self) -> NDArray[np.int8] | None:
+        if self._known is None:
+            self.stamp.check()
+            self._known = None if self.stamp.seen is None else read_truth(self.stamp, self.sums)
+        return self._known
+
+
+@dataclass(frozen=True)
+class JoinedTruth:
+    """The digits of all sets, (N, K) padded with -1 to the longest; None if a set has none."""
+
+    truths: Sequence[TruthOf]
+
+    def __call__(self) -> NDArray[np.int8] | None:
+        known = [digits for truth in self.truths if (digits := truth()) is not None]
+        return pad_and_join(known) if len(known) == len(self.truths) else None
+
+
+def _truth_path(images: Path) -> Path:
+    return images.with_name(images.name.replace("data", "truth", 1)).with_suffix(".npz")
+
+
+def read_truth(stamp: Stamp, sums: NDArray[np.int64]) -> NDArray[np.int8]:
     """`digits` of a `truthN.npz`: int8 (N, K), padded with -1. For evaluation alone.
 
     Raises:
         DataError: They are missing, of another shape or type, or do not add up to the sums.
     """
+    path = stamp.path
+    if reason := obstacle(stamp.file):  # opening a pipe would wait for whoever writes to it
+        raise DataError(f"{path} {reason}: remove it")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(stamp.file, allow_pickle=False) as file:
             digits = file["digits"]
     except Exception as error:  # zip and NumPy raise many kinds
         raise DataError(f"{path} holds no digits ({type(error).__name__}): remove it") from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from digitsum.display import counted
 from digitsum.errors import DataError
 
 VALIDATION = 0.2  # share of the strips (technical report, 2.1)
@@ -18,6 +19,9 @@ class Split:
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        return f"Split({len(self.train):,} to train, {len(self.val):,} to validate)"
 
 
 def split_rows(count: int, seed: int, limit: int | None = None) -> Split:
@@ -36,7 +40,8 @@ def split_rows(count: int, seed: int, limit: int | None = None) -> Split:
 
     if count < 5:
         raise DataError(
-            f"{count} strips cannot be split into training and validation: give 5 or more"
+            f"{counted(count, 'strip')} cannot be split into training and validation: give 5 or "
+            "more"
         )
     train, val = train_test_split(np.arange(count), test_size=VALIDATION, random_state=seed)
     return Split(train[:limit], val)

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from digitsum.display import counted
 from digitsum.errors import DataError
 
 ROWS = 40  # height of a strip in pixels
@@ -39,6 +40,19 @@ def slices(images: Images, rows: range | None = None) -> Iterator[tuple[int, NDA
         yield start, images[start : min(start + CHUNK, rows.stop)]
 
 
+TruthOf = Callable[[], NDArray[np.int8] | None]
+
+
+@dataclass(frozen=True, eq=False)
+class KnownDigits:
+    """The truth of strips in memory: (N, K) padded with -1, or None."""
+
+    digits: NDArray[np.int8] | None = None
+
+    def __call__(self) -> NDArray[np.int8] | None:
+        return self.digits
+
+
 @dataclass(repr=False)
 class StripSet:
     """Strips with their sums, from files or composed, read in chunks or all at once.
@@ -48,13 +62,16 @@ class StripSet:
         files: Where their pixels are, in order: arrays in memory, or files.
         sums: The label of each strip, (N,).
         truth: Gives the digits of each strip, int8 (N, K) padded with -1, or None if they are not
-            known. It is no label; only evaluation calls it.
+            known. It is no label; only evaluation calls it. A set that goes to other processes
+            needs one that can be pickled.
+        notes: A line about each folder of which more was left out.
     """
 
     name: list[str]
     files: Sequence[Images]
     sums: NDArray[np.int64]
-    truth: Callable[[], NDArray[np.int8] | None] = lambda: None
+    truth: TruthOf = KnownDigits()
+    notes: Sequence[str] = ()
     _fingerprint: str = field(init=False, default="")
 
     @classmethod
@@ -67,14 +84,16 @@ class StripSet:
             DataError: Their numbers differ.
         """
         if len(strips) != len(sums):
-            raise DataError(f"{len(sums)} sums for {len(strips)} strips: every strip needs one")
+            seen = f"{counted(len(sums), 'sum')} for {counted(len(strips), 'strip')}"
+            raise DataError(f"{seen}: every strip needs one")
         return cls([name], [strips], sums)
 
     def __len__(self) -> int:
         return len(self.sums)
 
     def __repr__(self) -> str:
-        return f"StripSet({' '.join(self.name)}: {len(self):,} strips, {self.width} pixels wide)"
+        strips = counted(len(self), "strip")
+        return f"StripSet({' '.join(self.name)}: {strips}, {self.width} pixels wide)"
 
     @property
     def width(self) -> int:

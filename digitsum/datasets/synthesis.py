@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.datasets.digits import SIDE, Digits, load_digits
-from digitsum.datasets.strips import ROWS, StripSet
+from digitsum.datasets.strips import ROWS, KnownDigits, StripSet
+from digitsum.display import counted
 from digitsum.errors import OutputExistsError, UsageError
 from digitsum.files import whole_file
 
@@ -35,6 +36,9 @@ class Truth:
     digits: NDArray[np.int8]  # (N, Kmax) padded with -1
     positions: NDArray[np.int16]  # (N, Kmax, 2) as (left, top), padded with -1
 
+    def __repr__(self) -> str:
+        return f"Truth(of {counted(len(self.digits), 'strip')})"
+
 
 @dataclass(frozen=True)
 class Composition:
@@ -44,9 +48,13 @@ class Composition:
     sums: NDArray[np.int64]  # (N,)
     truth: Truth
 
+    def __repr__(self) -> str:
+        strips, width = counted(len(self.sums), "strip"), self.images.shape[2]
+        return f"Composition({strips}, {width} pixels wide)"
+
     def as_strips(self, name: str) -> StripSet:
         """The strips as a set that is trained or scored on; the truth is there for evaluation."""
-        return StripSet([name], [self.images], self.sums, lambda: self.truth.digits)
+        return StripSet([name], [self.images], self.sums, KnownDigits(self.truth.digits))
 
 
 def compose(
@@ -104,7 +112,8 @@ def _check_numbers(strips: int, per_strip: tuple[int, int], width: int, seed: in
     fewest, most = per_strip
     if strips < 1 or not 1 <= fewest <= most:
         raise UsageError(
-            f"cannot compose {strips} strips of {fewest} to {most} digits: give 1 strip or more, "
+            f"cannot compose {counted(strips, 'strip')} of {fewest} to {counted(most, 'digit')}: "
+            "give 1 strip or more, "
             "of 1 digit or more, the fewest first"
         )
     if seed < 0:
@@ -112,7 +121,8 @@ def _check_numbers(strips: int, per_strip: tuple[int, int], width: int, seed: in
     if width > MAX_WIDTH:
         raise UsageError(f"width {width} is too large: {MAX_WIDTH} pixels at most")
     if width < PITCH * most:
-        raise UsageError(f"width {width} is too small: {most} digits need {PITCH * most} pixels")
+        need = f"{counted(most, 'digit')} {'needs' if most == 1 else 'need'} {PITCH * most} pixels"
+        raise UsageError(f"width {width} is too small: {need}")
 
 
 def write(made: Composition, folder: Path, files: int) -> None:
@@ -146,7 +156,7 @@ def check_folder(folder: Path, files: int, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: give the name of a folder")
-    numbered = re.compile(r"(data|lab)\d*\.npy|truth\d*\.npz")
+    numbered = re.compile(r"(data|lab)\d*\.(?i:npy)|truth\d*\.(?i:npz)")
     there = sorted(path.name for path in folder.glob("*") if numbered.fullmatch(path.name))
     new = [(f"data{n}.npy", f"lab{n}.npy", f"truth{n}.npz") for n in range(files)]
     left = set(there) - {name for names in new for name in names}
@@ -156,6 +166,7 @@ def check_folder(folder: Path, files: int, overwrite: bool) -> None:
         )
     if left:
         raise OutputExistsError(
-            f"{folder} holds {sorted(left)[0]}, which {files} new files would not replace: "
+            f"{folder} holds {sorted(left)[0]}, which {counted(files, 'new file')} would not "
+            "replace: "
             "choose another folder, or remove the old strips"
         )

@@ -66,8 +66,8 @@ function show(answer) {
   let said = `${answer.sum}`;
   if (answer.digits) said = `${answer.digits.join(" + ") || "no digit"} = ${answer.sum}`;
   const more = [];
-  if (answer.confidence !== null) more.push(`${(100 * answer.confidence).toFixed(1)}% confidence`);
-  if (answer.confidence === null) more.push(`value ${answer.value.toFixed(2)}`);
+  if (answer.percent !== null) more.push(`confidence ${answer.percent}`);
+  if (answer.percent === null) more.push(`value ${answer.value.toFixed(2)}`);
   if (state.shown) more.push(`true sum ${state.shown.sum} (${state.shown.digits.join(" + ")})`);
   more.push(`${answer.milliseconds} ms`);
   say(said, more.join(", "));
@@ -91,7 +91,7 @@ async function predict() {
   if (!state.strokes.length && !state.shown) { empty(); return; }
   state.busy = true;
   state.stale = false;
-  const asked = { model: $("model").value, digits: Number($("count").value) || null };
+  const asked = { model: $("model").value, digits: Number($("count").value) || "any" };
   if (state.shown) asked.pixels = state.shown.strip;
   else asked.strokes = state.strokes;
   try {

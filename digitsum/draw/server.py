@@ -21,8 +21,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from digitsum.ambient import default_settings
 from digitsum.datasets.strips import MIN_WIDTH, ROWS
 from digitsum.datasets.synthesis import Composition, compose
+from digitsum.display import as_text, percent
 from digitsum.draw.strokes import MAX_WIDTH, parse, strip_of_strokes
 from digitsum.errors import DigitsumError
 from digitsum.inference import LoadedModel
@@ -49,7 +51,7 @@ class Refused(Exception):  # noqa: N818
 
 def make_app(models: Sequence[LoadedModel], hosts: Sequence[str]) -> Starlette:
     """The page, for these models, the first one chosen; answers under these host names only."""
-    by_name = dict(zip(_distinct([model.name for model in models]), models, strict=True))
+    by_name = dict(zip(_distinct([as_text(model.name) for model in models]), models, strict=True))
     made = compose("builtin", STRIPS, seed=secrets.randbits(32))
 
     async def predict(request: Request) -> Response:
@@ -138,8 +140,9 @@ def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dic
     name, count = asked.get("model"), asked.get("digits")
     if not isinstance(name, str) or name not in models:
         raise Refused(404, f"there is no model {name!r}: there are {', '.join(models)}")
-    if count is not None and (type(count) is not int or not 1 <= count <= MAX_DIGITS):
-        raise Refused(422, f"digits is a whole number in 1..{MAX_DIGITS}, or null")
+    known = type(count) is int and 1 <= count <= MAX_DIGITS
+    if not known and count not in (None, "any"):
+        raise Refused(422, f"digits is a whole number in 1..{MAX_DIGITS}, any or null")
     model = models[name]
     if "pixels" in asked:
         strip, scale, left = _pixels(asked["pixels"]), None, None
@@ -147,10 +150,11 @@ def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dic
         width = None if model.module.any_width else model.width
         ink = strip_of_strokes(parse(asked.get("strokes")), width)
         strip, scale, left = ink.strip, ink.scale, ink.left
-    (prediction,) = model.predict(strip[None], "any" if count is None else count)
+    (prediction,) = model.predict(strip[None], count)
     return {
         **prediction.to_dict(),
         "value": round(prediction.value, 3),
+        "percent": None if prediction.confidence is None else percent(prediction.confidence),
         "probabilities": _probabilities(model, strip),
         "strip": _encoded(strip),
         "scale": scale,
@@ -159,6 +163,7 @@ def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dic
     }
 
 
+@default_settings()
 @torch.inference_mode()
 def _probabilities(model: LoadedModel, strip: NDArray[np.uint8]) -> list[list[float]] | None:
     """Probabilities of the digits 0 to 9 in each column of a strip, (T, 10), if there are any."""

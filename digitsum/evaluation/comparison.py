@@ -11,9 +11,10 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from digitsum.ambient import default_settings
 from digitsum.datasets import Sources, as_strip_set
 from digitsum.datasets.strips import ROWS, StripSet
-from digitsum.display import Column, Table
+from digitsum.display import Column, Table, counted
 from digitsum.errors import DataError, UsageError, prefixed
 from digitsum.evaluation.metrics import Metrics, metric_columns
 from digitsum.evaluation.overlap import TrainingOverlap, is_own, overlap_of_rows, split_rows_of
@@ -67,6 +68,12 @@ class Comparison:
     rows: NDArray[np.int64] = field(repr=False)  # ascending, of the data
     predictions: list[Predictions] = field(repr=False)  # for these rows, by model
 
+    def __repr__(self) -> str:
+        best = max(self.models, key=lambda row: row.metrics.exact_accuracy)
+        found = f"highest exact-match {best.metrics.exact_accuracy:.2f}%, {best.model}"
+        on = f"{counted(len(self.models), 'model')} on {counted(self.count, 'strip')}"
+        return f"Comparison(of {on}: {found})"
+
     @property
     def selected_on(self) -> bool:
         """Whether strips of this split were used for checkpoint selection."""
@@ -103,7 +110,7 @@ class Comparison:
         rows = self.models
         name = split_name(self.split, self.selected_on)
         return Table(
-            f"on {self.count:,} {name} strips",
+            f"on {counted(self.count, f'{name} strip')}",
             [
                 Column("model", [row.model for row in rows], numeric=False),
                 Column("arch", [row.arch for row in rows], numeric=False, priority=8),
@@ -170,6 +177,7 @@ def compare(
     return side_by_side(models, as_strip_set(data), seed, on_progress)
 
 
+@default_settings()
 def side_by_side(
     models: Sequence[LoadedModel],
     data: StripSet,

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from digitsum.display import Column, best_rows
+from digitsum.display import Column, best_rows, counted
 from digitsum.errors import DataError
 
 
@@ -25,6 +25,10 @@ class Metrics:
     within_one_accuracy: float  # the predicted sum is at most 1 off
     digit_accuracy: float | None = None  # digits that are right at their place
     string_accuracy: float | None = None  # strips whose digits are all right, and no more
+
+    def __repr__(self) -> str:
+        exact = f"exact-match {self.exact_accuracy:.2f}%"
+        return f"Metrics({counted(self.count, 'strip')}: {exact}, MAE {self.mae:#.4g})"
 
     def to_dict(self) -> dict[str, int | float]:
         """Plain numbers, as checkpoints and JSON hold them; what was not scored is left out."""

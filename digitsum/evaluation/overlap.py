@@ -32,9 +32,10 @@ class TrainingOverlap:
         if self.trained_on:
             said.append(f"warning: {model} was trained on {self.trained_on:,} of these strips")
         if self.selected_on:
+            were = "was" if self.selected_on == 1 else "were"
             said.append(
-                f"warning: {self.selected_on:,} of these strips were used for checkpoint selection "
-                f"of {model}"
+                f"warning: {self.selected_on:,} of these strips {were} used for checkpoint "
+                f"selection of {model}"
             )
         return said
 

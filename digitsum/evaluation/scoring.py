@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from digitsum.ambient import default_settings
 from digitsum.datasets import Sources, as_strip_set
 from digitsum.datasets.strips import StripSet
 from digitsum.display import Column, Table, Tabular, addition
@@ -27,7 +28,7 @@ class MisreadStrip:
     """A strip whose sum was predicted wrong."""
 
     row: int  # in the data
-    strip: NDArray[np.uint8]  # (40, W)
+    strip: NDArray[np.uint8] = field(repr=False)  # (40, W)
     truth: int  # its sum
     digits: NDArray[np.int8] | None  # (K,) true ones, where they are known
     prediction: Prediction
@@ -46,7 +47,8 @@ class Evaluation(Tabular):
     arch: str
     splits: dict[str, Metrics]
     overlap: TrainingOverlap  # of the run with the strips that it was scored on
-    errors: list[MisreadStrip] = field(default_factory=list)  # of the last split, worst first
+    # of the last split, worst first
+    errors: list[MisreadStrip] = field(default_factory=list, repr=False)
 
     def to_dict(self) -> dict[str, object]:
         """The JSON of `digitsum eval`."""
@@ -83,6 +85,7 @@ def selection_note(names: Sequence[str]) -> str:
     return "* used for checkpoint selection" if any(name.endswith("*") for name in names) else ""
 
 
+@default_settings()
 def evaluate(
     model: LoadedModel,
     data: StripSet | Sources,

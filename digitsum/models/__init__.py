@@ -15,8 +15,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from digitsum.coercion import coerce
 from digitsum.errors import CheckpointError, DigitsumError, RecipeError, UsageError
-from digitsum.recipe import Recipe, coerce, unknown_key
+from digitsum.recipe import Recipe, unknown_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -98,9 +99,17 @@ def resolve_options(recipe: Recipe) -> Recipe:
 
     Raises:
         UsageError: There is no such architecture.
-        RecipeError: An option is unknown or of the wrong type.
+        RecipeError: An option is unknown or of the wrong type, or weights are named for an
+            architecture that starts fresh.
     """
-    options = check_options(architecture(recipe.arch), recipe.arch, recipe.options)
+    cls = architecture(recipe.arch)
+    options = check_options(cls, recipe.arch, recipe.options)
+    if recipe.weights != "none" and not cls.starts_from_weights():
+        able = [name for name in ARCHITECTURES if architecture(name).starts_from_weights()]
+        raise RecipeError(
+            f"weights: {recipe.weights!r} is not allowed: {recipe.arch} takes none, it starts "
+            f"fresh; {' and '.join(able)} start from weights"
+        )
     return replace(recipe, options=options)
 
 

@@ -31,6 +31,7 @@ class Architecture(nn.Module, ABC):
 
     any_width: ClassVar[bool] = False  # whether it takes strips of other widths too
     folds_batch_norm: ClassVar[bool] = False  # whether `fold_batch_norm` is right for its layers
+    uses_digit_count: ClassVar[bool] = True  # whether a known number of digits changes predictions
     export_names: ClassVar[tuple[str, ...]] = ()  # of what `export` gives, in order
     # Whether `forward` and `loss` launch the same kernels for whatever strips, sums and progress,
     # so that a GPU can replay a step (see `digitsum.device`); progress is a 0-dim tensor then.
@@ -63,6 +64,11 @@ class Architecture(nn.Module, ABC):
             WeightsError: The weights cannot be had, or do not fit.
         """
         raise RecipeError(f"weights: {weights!r} is not allowed: this architecture takes none")
+
+    @classmethod
+    def starts_from_weights(cls) -> bool:
+        """Whether there is a `load_pretrained`."""
+        return cls.load_pretrained is not Architecture.load_pretrained
 
     def column_probabilities(self, outputs: Any) -> Tensor | None:
         """Probabilities (B, T, 11) of blank and the digits 0..9 in each column, if it has any."""

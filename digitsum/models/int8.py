@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -79,16 +79,26 @@ class Int8Convolution:
     def __init__(self, convolution: nn.Conv2d, scale_in: float, scale_out: float) -> None:
         weight = convolution.weight.detach()
         self.scales = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / 127
-        whole = (weight / self.scales.view(-1, 1, 1, 1)).round().to(torch.int8)
+        self.whole = (weight / self.scales.view(-1, 1, 1, 1)).round().to(torch.int8)
         self.zeros = torch.zeros(len(weight), dtype=torch.int32)
         assert convolution.bias is not None
         self.bias = convolution.bias.detach()
         self.scale_in, self.scale_out = scale_in, scale_out
         # stride, padding, dilation, groups
         self.shape = [list(convolution.stride), [int(p) for p in convolution.padding], [1, 1], 1]
+        self._pack()
+
+    def _pack(self) -> None:
         self.weight = torch.ops.onednn.qconv_prepack(
-            whole, self.scales, scale_in, 0, *self.shape, None
+            self.whole, self.scales, self.scale_in, 0, *self.shape, None
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "weight"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._pack()  # as suits the processor, which may be another
 
     def __call__(self, x: Tensor, added: Tensor | None = None, scale: float = 1.0) -> Tensor:
         """uint8 to uint8; `added`, whose 1 stands for `scale`, is written over."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from digitsum.checkpoint import load_checkpoint, locate_checkpoint
+from digitsum.display import counted
 from digitsum.errors import CheckpointError, DataError, RecipeError, WeightsError
 from digitsum.models.base import Architecture
 from digitsum.models.blocks import Residual, conv_bn_relu
@@ -97,7 +98,9 @@ class Reader(Architecture):
             checkpoint = load_checkpoint(locate_checkpoint(weights))
             self.load_state_dict(checkpoint.weights)
         except CheckpointError as error:
-            raise WeightsError(f"weights {weights}: {error}") from error
+            raise WeightsError(
+                f"weights: {error} (a reader takes none, reader, or a reader's checkpoint)"
+            ) from error
         except RuntimeError as error:
             raise WeightsError(
                 f"weights {weights} are of '{checkpoint.arch}' and do not fit a reader: give none, "
@@ -121,7 +124,7 @@ class Reader(Architecture):
         """
         if self.digits_per_strip is None and sums.max() > (top := 9 * outputs.shape[1]):
             raise DataError(
-                f"a label is {int(sums.max())}, but the {outputs.shape[1]} columns of a strip add "
+                f"a label is {int(sums.max())}, but {counted(outputs.shape[1], 'column')} can add "
                 f"up to {top} at most: correct the labels"
             )
         replayed = isinstance(progress, Tensor)  # then no value decides what is computed
@@ -139,7 +142,8 @@ class Reader(Architecture):
     def _guidance(self, outputs: Tensor, sums: Tensor) -> Tensor:
         """Smooth L1 of the expected sum and, where it is known, of the expected count."""
         probs = outputs.exp()[..., 1:].sum(1)  # (B, 10): how often each digit is expected
-        loss = F.smooth_l1_loss(probs @ torch.arange(10.0, device=probs.device), sums)
+        digits = torch.arange(10, dtype=torch.float32, device=probs.device)
+        loss = F.smooth_l1_loss(probs @ digits, sums)
         if self.digits_per_strip is not None:
             count = torch.full_like(sums, self.digits_per_strip)
             loss = loss + F.smooth_l1_loss(probs.sum(1), count)
@@ -154,8 +158,9 @@ class Reader(Architecture):
         columns = outputs.shape[1]
         if digits_per_strip is not None and digits_per_strip > columns:
             raise DataError(
-                f"{digits_per_strip} digits cannot stand in these strips, which have "
-                f"{columns} columns of {STRIDE} pixels: give --digits-per-strip {columns} or less"
+                f"{counted(digits_per_strip, 'digit')} cannot stand in these strips, which have "
+                f"{counted(columns, 'column')} of {STRIDE} pixels: give --digits-per-strip "
+                f"{columns} or less"
             )
         rows = 1 if digits_per_strip is None else digits_per_strip + 1
         top = 9 * (columns if digits_per_strip is None else digits_per_strip)

@@ -26,6 +26,7 @@ class Regressor(Architecture):
     """
 
     export_names = ("value", "sum")
+    uses_digit_count = False
 
     backbone: nn.Module
     head: nn.Module

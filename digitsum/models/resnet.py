@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from digitsum.checkpoint import load_tensors
-from digitsum.errors import RecipeError, WeightsError
+from digitsum.errors import CheckpointError, RecipeError, WeightsError
+from digitsum.file_kinds import CHECKPOINT, obstacle, recognized
 from digitsum.models.regressor import Regressor
-from digitsum.torchvision_access import torchvision, unreachable
+from digitsum.torchvision_access import announced_on_stderr, torchvision, unreachable
 
 
 class ResNet50(Regressor):
@@ -22,7 +21,8 @@ class ResNet50(Regressor):
         width: Width of the strips in pixels.
         first_conv: What becomes of the first convolution's pretrained kernels.
             `sum` adds the three RGB kernels into one, which responds to a grey image as the three
-            do to its RGB copy; `fresh` keeps the kernels that the model was initialised with.
+            do to its RGB copy, and takes that of grey weights as it is; `fresh` keeps the kernels
+            that the model was initialised with.
         loss: Name of a loss in `digitsum.losses`.
         focal_beta: See `losses.focal_l1`.
         focal_gamma: See `losses.focal_l1`.
@@ -78,13 +78,16 @@ def load_backbone(
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise WeightsError(f"{source} holds no state dict: give one in torchvision's format")
     state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-    rgb = state.get("conv1.weight")
-    if not isinstance(rgb, Tensor) or rgb.shape != (64, 3, 7, 7):
+    first = state.get("conv1.weight")
+    if not isinstance(first, Tensor) or first.shape not in ((64, 3, 7, 7), (64, 1, 7, 7)):
+        seen = f"is {tuple(first.shape)}" if isinstance(first, Tensor) else "is missing"
         raise WeightsError(
-            f"{source} is not a ResNet-50 of torchvision's: conv1.weight (64, 3, 7, 7) is missing"
+            f"{source} is not a ResNet-50 of torchvision's: conv1.weight {seen}, and must be "
+            "(64, 3, 7, 7), or (64, 1, 7, 7) for grey pictures"
         )
     fresh = backbone.get_parameter("conv1.weight").detach()
-    state["conv1.weight"] = rgb.sum(dim=1, keepdim=True) if first_conv == "sum" else fresh
+    # the kernels of a grey one are their own sum
+    state["conv1.weight"] = first.sum(dim=1, keepdim=True) if first_conv == "sum" else fresh
     try:
         backbone.load_state_dict(state)
     except RuntimeError as error:
@@ -98,14 +101,17 @@ def weights_file(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: The file is missing, damaged, or holds anything but tensors.
     """
+    if reason := obstacle(path):
+        raise WeightsError(
+            f"weights: {path} {reason}; give imagenet, none, or a file in torchvision's format"
+        )
     try:
         state: dict[str, Tensor] = load_tensors(path)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise WeightsError(
-            f"weights {path} cannot be read ({error.strerror}): give imagenet, none, or a file in "
-            "torchvision's format"
-        ) from error
+    except CheckpointError as error:
+        raise WeightsError(f"weights: {error}") from error
     except Exception as error:
+        if kind := recognized(path, CHECKPOINT):
+            raise WeightsError(f"weights: {path} is {kind}") from error
         raise WeightsError(
             f"weights {path} are damaged or hold more than tensors: give a state dict in "
             "torchvision's format"
@@ -128,7 +134,7 @@ def imagenet_weights() -> dict[str, Tensor]:
             f"ImageNet weights are not cached and cannot be downloaded ({reason}): {advice}"
         )
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # torch.hub announces a download by print
+        with announced_on_stderr():
             state: dict[str, Tensor] = weights.get_state_dict(
                 progress=False, check_hash=True, weights_only=True
             )

@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from digitsum.display import counted
 from digitsum.evaluation.metrics import calibration_error, selective_accuracy
 from digitsum.report.content import ReportContent, Subject
 
 
 def describe_strips(report: ReportContent) -> str:
     """Which strips the figures are on."""
-    count = f"{len(report.truth):,}"
+    count = len(report.truth)
     if report.split == "val":
         return (
-            f"{count} validation strips of {report.data}, which were used for checkpoint selection"
+            f"{counted(count, 'validation strip')} of {report.data}, used for checkpoint selection"
         )
-    return f"{count} strips of {report.data}"
+    return f"{counted(count, 'strip')} of {report.data}"
 
 
 def headline(report: ReportContent) -> str:
@@ -104,7 +105,7 @@ def cost(report: ReportContent) -> str:
     best = ranked[0]
     largest = max(report.subjects, key=lambda s: s.row.parameters)
     said = (
-        f"{best.name} has {best.row.parameters:,} parameters and predicts "
+        f"{best.name} has {counted(best.row.parameters, 'parameter')} and predicts "
         f"{best.row.strips_per_second:,.0f} strips/s here"
     )
     if largest is best:

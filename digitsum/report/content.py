@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.datasets.strips import StripSet
+from digitsum.display import as_text
 from digitsum.evaluation.comparison import ComparedModel, Comparison, side_by_side
 from digitsum.evaluation.scoring import MisreadStrip, OnProgress, worst_errors
 from digitsum.inference import LoadedModel
@@ -33,8 +34,8 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """The name of the model, as it was given."""
-        return self.row.model
+        """The name of the model, as it was given, in text that can be drawn."""
+        return as_text(self.row.model)
 
 
 @dataclass(frozen=True)
@@ -79,5 +80,5 @@ def build_content(
                 explanations=[explain(model, strip) for strip in strips],
             )
         )
-    name = " ".join(data.name)
+    name = as_text(" ".join(data.name))
     return ReportContent(name, compared.split, data.sums[rows], subjects, compared)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from digitsum.ambient import default_settings
 from digitsum.inference import LoadedModel
 from digitsum.predictions import Prediction
 
@@ -25,6 +26,7 @@ class Explanation:
     prediction: Prediction
 
 
+@default_settings()
 def explain(model: LoadedModel, strip: NDArray[np.uint8]) -> Explanation:
     """What a model sees in a strip (40, W).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -45,15 +46,18 @@ STYLE: dict[Any, Any] = {
 }
 
 
+_STYLED = threading.RLock()  # matplotlib's settings are there once for a process
+
+
 @contextlib.contextmanager
 def _figure(width: float, height: float) -> Iterator[Figure]:
-    with mpl.rc_context(STYLE):
+    with _STYLED, mpl.rc_context(STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
 def _svg(figure: Figure) -> str:
     """An inline SVG that fills the width it is given."""
-    with mpl.rc_context(STYLE):
+    with _STYLED, mpl.rc_context(STYLE):
         figure.savefig(stream := io.StringIO(), format="svg", transparent=True,
                        metadata={"Date": None, "Creator": None})  # fmt: skip
     svg = stream.getvalue()

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from digitsum.files import check_checkpoint_paths
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from digitsum.training.resuming import StoppedRun
 
 
+_ONE_RUN = RLock()  # torch's generators of random numbers are there once for a process
+
+
 def train(
     data: StripSet | Sources = "builtin",
     recipe: Recipe | None = None,
@@ -41,6 +45,9 @@ def train(
     **keys: Any,
 ) -> Result:
     """Trains a model from the start: `digitsum.train("mine", arch="cnn", epochs=5)`.
+
+    Runs in several threads of a process take turns. What torch draws afterwards is what it would
+    have drawn without the run.
 
     Args:
         data: Strips and sums, of both splits, or what `digitsum.open_data` takes.
@@ -65,17 +72,22 @@ def train(
     given = recipe.to_dict() if recipe else {}
     asked = Recipe.from_dict({**given, **keys})
     path = Path(out or default_path(asked.arch))
-    if World.from_environment().is_main:  # the others would find what it has just written
-        check_checkpoint_paths(path, overwrite)
+    _check_paths(path, overwrite)
 
     from digitsum.datasets import as_strip_set
     from digitsum.models import resolve_options
-    from digitsum.training.trainer import Trainer
+    from digitsum.training.trainer import Trainer, undisturbed
 
     asked = resolve_options(asked)
     strips = as_strip_set(data)
-    with _shown(progress, on_event) as report:
+    with _ONE_RUN, undisturbed(asked), _shown(progress, on_event) as report:
+        _check_paths(path, overwrite)  # again: another thread's run may have written them
         return Trainer(asked, strips, path, report).fit()
+
+
+def _check_paths(path: Path, overwrite: bool) -> None:
+    if World.from_environment().is_main:  # the others would find what it has just written
+        check_checkpoint_paths(path, overwrite)
 
 
 def default_path(arch: str) -> Path:
@@ -109,18 +121,19 @@ def resume(
     from digitsum.errors import UsageError
     from digitsum.evaluation.overlap import given_or_own
     from digitsum.training.resuming import StoppedRun, restore_run
-    from digitsum.training.trainer import Trainer
+    from digitsum.training.trainer import Trainer, undisturbed
 
-    if not isinstance(stopped, StoppedRun):
-        stopped = StoppedRun.open(Path(stopped), given)
-    if stopped.finished:
-        raise UsageError(f"{last_name(stopped)} is of a finished run: nothing is left to do")
-    runs = [(str(stopped.path), stopped.checkpoint)]
-    strips = given_or_own(DataOptions(), runs) if data is None else as_strip_set(data)
-    with _shown(progress, on_event) as report:
-        trainer = Trainer(stopped.recipe, strips, stopped.path, report, pretrained=False)
-        restore_run(trainer, stopped.checkpoint)
-        return trainer.fit()
+    with _ONE_RUN:
+        if not isinstance(stopped, StoppedRun):
+            stopped = StoppedRun.open(Path(stopped), given)
+        if stopped.finished:
+            raise UsageError(f"{last_name(stopped)} is of a finished run: nothing is left to do")
+        runs = [(str(stopped.path), stopped.checkpoint)]
+        strips = given_or_own(DataOptions(), runs) if data is None else as_strip_set(data)
+        with undisturbed(stopped.recipe), _shown(progress, on_event) as report:
+            trainer = Trainer(stopped.recipe, strips, stopped.path, report, pretrained=False)
+            restore_run(trainer, stopped.checkpoint)
+            return trainer.fit()
 
 
 def last_name(stopped: StoppedRun) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,13 +26,13 @@ def warp(strips: Tensor, pixels: float) -> Tensor:
         (B, 1, H, W), interpolated linearly; 0 comes in from outside.
     """
     count, _, height, width = strips.shape
-    device = strips.device
+    like: dict[str, Any] = {"device": strips.device, "dtype": strips.dtype}
     points = (count, 2, -(-height // PITCH) + 1, -(-width // PITCH) + 1)
-    shifts = pixels * torch.randn(points, device=device)
+    shifts = pixels * torch.randn(points, **like)
     across, down = F.interpolate(
         shifts, size=(height, width), mode="bicubic", align_corners=True
     ).unbind(1)
-    x = torch.arange(0.5, width, device=device) + across  # pixels from the left edge
-    y = torch.arange(0.5, height, device=device)[:, None] + down
+    x = torch.arange(0.5, width, **like) + across  # pixels from the left edge
+    y = torch.arange(0.5, height, **like)[:, None] + down
     grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)
     return F.grid_sample(strips, grid, mode="bilinear", align_corners=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from digitsum.datasets.split import split_rows
 from digitsum.datasets.strips import StripSet, strip_hashes
-from digitsum.errors import DataError, UsageError
+from digitsum.display import counted
+from digitsum.errors import DataError, DataWarning, UsageError
 from digitsum.recipe import Recipe
 from digitsum.training.distributed import World
 
@@ -21,7 +23,7 @@ class TrainingData:
     """Strips and sums on the device that trains, and the rows of both splits.
 
     Args:
-        data: The strips; on the CPU they are not copied.
+        data: The strips; on the CPU they are not copied, unless they are read-only.
         recipe: How they are split, and how many train at most.
         device: Where they go.
         world: The processes that share each batch.
@@ -50,17 +52,32 @@ class TrainingData:
         self.train, self.val = split.train, split.val
         if world.size > 1 and len(self.train) < self.least:
             raise DataError(
-                f"{len(self.train)} training strips are too few for {world.size} processes: give "
+                f"too few training strips for {world.size} processes: {len(self.train)} seen, give "
                 f"{self.least} or more"
             )
-        self.pixels = torch.from_numpy(data.images()).to(device)
-        self.sums = torch.from_numpy(data.sums).float().to(device)
+        # a copy of arrays that are read-only, as those that joblib shares: torch warns of them
+        images = np.require(data.images(), requirements="W")
+        self.pixels = torch.from_numpy(images).to(device)
+        self.sums = torch.from_numpy(data.sums.astype(np.float32)).to(device)
         self.trained_on, self.selected_on = self._hashes(self.train), self._hashes(self.val)
+        self._warn_of_copies()
 
     def _hashes(self, rows: NDArray[np.int64]) -> Tensor:
         """Hashes by which strips that the run has seen are known later."""
         hashes = [strip_hashes(chunk) for chunk in self.data.chunks(np.sort(rows))]
         return torch.from_numpy(np.unique(np.concatenate(hashes)))
+
+    def _warn_of_copies(self) -> None:
+        """Says so if strips stand on both sides of the split, where they flatter the run."""
+        shared = np.intersect1d(self.trained_on, self.selected_on, assume_unique=True)
+        if len(shared) and self.world.is_main:
+            warnings.warn(
+                f"{len(shared):,} of {len(self.selected_on):,} different validation strips "
+                f"{'is a training strip' if len(shared) == 1 else 'are training strips'} too: "
+                "validation flatters the run; remove copies from the data",
+                DataWarning,
+                stacklevel=2,
+            )
 
     def steps(self) -> int:
         """Batches in an epoch."""
@@ -119,6 +136,6 @@ def check_sums(data: StripSet, recipe: Recipe) -> None:
     digits = recipe.digits_per_strip
     if digits is not None and data.sums.max() > 9 * digits:
         raise DataError(
-            f"a label is {data.sums.max()}, but {digits} digits add up to {9 * digits} at most: "
-            "correct the labels, or --set digits_per_strip"
+            f"a label is {data.sums.max()}, but {counted(digits, 'digit')} can add up to "
+            f"{9 * digits} at most: correct the labels, or --set digits_per_strip"
         )

@@ -125,6 +125,13 @@ class Result(Tabular):
     path: Path
     last_path: Path
 
+    def __repr__(self) -> str:
+        best, last = (
+            f"{name} epoch {scores.epoch} with {scores.val.exact_accuracy:.2f}%"
+            for name, scores in (("best", self.best), ("last", self.last))
+        )
+        return f"Result({self.path}: {best}, {last} exact-match on validation strips)"
+
     def table(self) -> Table:
         """The metrics of the best and of the last weights; one set of rows if they are the same."""
         from digitsum.evaluation.metrics import metric_columns

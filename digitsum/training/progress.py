@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from types import TracebackType
@@ -10,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from digitsum.display import counted, on_one_line
 from digitsum.training.events import (
     EpochRecord,
     Estimate,
@@ -30,13 +33,29 @@ def in_notebook() -> bool:
 
 
 def plain_console(stderr: bool = True, quiet: bool = False) -> Console:
-    """A console for plain text: a path may hold [brackets] or :colons:."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, quiet=quiet)
+    """A console for plain text: a path may hold [brackets] or :colons:.
+
+    A file stays a file: rich would take it for a terminal under FORCE_COLOR or TTY_COMPATIBLE, and
+    fill it with bars. FORCE_COLOR colours it and no more.
+    """
+    stream = sys.stderr if stderr else sys.stdout
+    terminal = stream is not None and stream.isatty()
+    coloured = not terminal and bool(os.environ.get("FORCE_COLOR"))
+    return Console(
+        stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False,
+        force_terminal=None if terminal else False,  # TTY_COMPATIBLE=0 may still say no
+        color_system="truecolor" if coloured else "auto",
+    )  # fmt: skip
+
+
+def shows_bars(console: Console) -> bool:
+    """Whether it is a terminal that can draw a line anew."""
+    return console.is_terminal and console.is_interactive
 
 
 def say(console: Console, line: str) -> None:
     """A line of text, wrapped between words on a terminal and never wrapped elsewhere."""
-    console.print(line, soft_wrap=not console.is_terminal)
+    console.print(on_one_line(line), soft_wrap=not console.is_terminal)
 
 
 class TrainingDisplay:
@@ -57,7 +76,7 @@ class TrainingDisplay:
             MofNCompleteColumn(),
             TextColumn("{task.fields[text]}"),
             console=self.console,
-            disable=not (self.console.is_terminal or widgets),
+            disable=not (shows_bars(self.console) or widgets),
             transient=True,
             expand=True,
         )
@@ -104,22 +123,21 @@ def words(event: Event, width: int | None) -> str:
     """An event in words, in a line of at most `width` characters if it is that of an epoch."""
     if isinstance(event, Start):
         return (
-            f"{event.arch}, {event.parameters:,} parameters: {event.train_strips:,} training and "
-            f"{event.val_strips:,} validation strips, on {event.device}"
+            f"{event.arch}, {counted(event.parameters, 'parameter')}: {event.train_strips:,} "
+            f"training and {counted(event.val_strips, 'validation strip')}, on {event.device}"
         )
     if isinstance(event, Estimate):
-        epochs = f"{event.epochs} epoch{'s' if event.epochs > 1 else ''}"
         speed = f"{event.strips_per_second:,.0f} strips/s"
-        return f"about {duration(event.seconds)} for {epochs} at {speed}"
+        return f"about {duration(event.seconds)} for {counted(event.epochs, 'epoch')} at {speed}"
     if isinstance(event, Restart):
         return (
             f"nothing learnt: exact-match accuracy is {event.exact_accuracy:.1f}% after "
-            f"{event.epochs} epochs, and must be above {event.threshold:.1f}%, twice that of "
-            f"always answering the most common sum; restarting with other initial weights, attempt "
-            f"{event.attempt} of {event.attempts}"
+            f"{counted(event.epochs, 'epoch')}, and must be above {event.threshold:.1f}%, twice "
+            "that of always answering the most common sum; restarting with other initial weights, "
+            f"attempt {event.attempt} of {event.attempts}"
         )
     if isinstance(event, Scoring):
-        return f"scoring the best and the last checkpoint on {event.strips:,} strips"
+        return f"scoring the best and the last checkpoint on {counted(event.strips, 'strip')}"
     assert isinstance(event, EpochRecord)
     return epoch_line(event, width)
 

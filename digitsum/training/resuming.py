@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from digitsum.checkpoint import RESUMES_FROM, Checkpoint, load_checkpoint
+from digitsum.display import counted
 from digitsum.errors import CheckpointError, UsageError
-from digitsum.files import last_path
+from digitsum.files import best_path, is_last, last_path
 from digitsum.models import architecture_of_checkpoint
 from digitsum.recipe import Recipe, Scalar
 from digitsum.training.events import EpochRecord
@@ -22,6 +23,10 @@ class StoppedRun:
     checkpoint: Checkpoint
     path: Path  # of the run's best checkpoint
     recipe: Recipe
+
+    def __repr__(self) -> str:
+        done = f"{self.epochs_done} of {counted(self.recipe.epochs, 'epoch')} done"
+        return f"StoppedRun({self.path}: {self.recipe.arch}, {done})"
 
     @classmethod
     def open(
@@ -41,7 +46,7 @@ class StoppedRun:
                 another run.
         """
         given = given or {}
-        if not path.name.endswith(".last.pt"):
+        if not is_last(path):
             raise UsageError(f"--resume {path}: a run resumes from its ….last.pt")
         checkpoint = load_checkpoint(path)
         if not checkpoint.resumable:
@@ -51,7 +56,7 @@ class StoppedRun:
                 f"{path} is of format {checkpoint.format}, and this digitsum resumes from "
                 f"{RESUMES_FROM} on: finish the run with the digitsum that began it, or start again"
             )
-        best = path.with_name(path.name.removesuffix(".last.pt") + ".pt")
+        best = best_path(path)
         if not best.exists():
             raise CheckpointError(f"{best}, the run's best so far, is missing beside {path}")
         if out is not None and out.resolve() != best.resolve():
@@ -120,7 +125,8 @@ def restore_run(trainer: Trainer, checkpoint: Checkpoint) -> None:
         )
     if len(checkpoint.random) != world.size:
         raise UsageError(
-            f"the run was of {len(checkpoint.random)} processes and this is of {world.size}: "
+            f"the run was of {counted(len(checkpoint.random), 'process', 'processes')} and this "
+            f"is of {world.size}: "
             "resume with as many as it began with"
         )
     state = {name: getattr(checkpoint, name) for name in ("optimizer", "schedule", "unaveraged")}

@@ -7,6 +7,8 @@ prints: all that happens goes to the one callable that it is given.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from digitsum.ambient import default_settings
 from digitsum.datasets.strips import StripSet
 from digitsum.device import DeviceConfig
 from digitsum.errors import TrainingError
@@ -42,6 +45,31 @@ from digitsum.training.state import TrainState
 SHORT = 8  # epochs below which a run is never restarted
 
 
+def place_of(recipe: Recipe) -> tuple[World, DeviceConfig]:
+    """The processes that train together, and where this one computes.
+
+    Raises:
+        UsageError: There is no such device, or the launcher says nonsense.
+    """
+    world = World.from_environment()
+    device = DeviceConfig.resolve(world.device(recipe.device), recipe.precision)
+    world.join(device.device)
+    return world, device
+
+
+@contextmanager
+def undisturbed(recipe: Recipe) -> Iterator[None]:
+    """A run inside does not depend on torch's settings outside, nor on what was drawn there.
+
+    Torch's generators of random numbers, which dropout and initialisation draw from, are there
+    once for a process. At the end they are as they were found. Only one run at a time may be inside
+    (`digitsum.train` sees to it), and other threads should draw nothing meanwhile.
+    """
+    _, device = place_of(recipe)
+    with default_settings(), device.random_state_kept():
+        yield
+
+
 class Trainer:
     """One run: its recipe, its strips, the model in training, and what has happened so far.
 
@@ -65,9 +93,7 @@ class Trainer:
         on_event: OnEvent,
         pretrained: bool = True,
     ) -> None:
-        self.world = World.from_environment()
-        self.device = DeviceConfig.resolve(self.world.device(recipe.device), recipe.precision)
-        self.world.join(self.device.device)
+        self.world, self.device = place_of(recipe)
         device, precision = str(self.device.device), self.device.precision
         self.recipe = replace(resolve_options(recipe), device=device, precision=precision)
         self.data = TrainingData(data, self.recipe, self.device.device, self.world)
@@ -76,7 +102,7 @@ class Trainer:
         self.clock = RunClock(recipe.epochs, len(self.data.train), len(self.data.val))
         self.history: list[EpochRecord] = []
         self.attempt = 1  # under way; a restart begins the next one
-        torch.manual_seed(recipe.seed + self.world.rank)  # each draws its own dropout
+        self.device.seed(recipe.seed + self.world.rank)  # each draws its own dropout
         self.start_fresh(pretrained)
         check_sums(data, recipe)
 
@@ -118,7 +144,7 @@ class Trainer:
     def train_epoch(self, epoch: int, clock: EpochClock) -> float:
         """One pass over the training split; gives its mean loss."""
         self.state.model.train()
-        total, seen = torch.zeros((), device=self.device.device), 0
+        total, seen = torch.zeros((), dtype=torch.float32, device=self.device.device), 0
         for batch in self.data.shuffled():
             progress = (epoch - 1 + clock.step / self.steps) / self.recipe.epochs
             own = self.world.shard(batch)
@@ -139,7 +165,8 @@ class Trainer:
         model.eval()
         own = self.world.shard(torch.from_numpy(rows))
         batches = torch.split(own.to(self.device.device), self.device.batch)
-        losses, at = torch.zeros(len(batches), device=self.device.device), 0
+        losses = torch.zeros(len(batches), dtype=torch.float32, device=self.device.device)
+        at = 0
         # one place for all predictions: small arrays kept from each batch would lie between the
         # large blocks of the next, and memory would grow
         value, sums = np.empty(len(own), np.float32), np.empty(len(own), np.int64)

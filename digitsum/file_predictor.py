@@ -1,0 +1,182 @@
+"""Predictions for whole files: strips, pictures, folders of them, a chunk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitsum.datasets.appearance import warn_of_appearance
+from digitsum.datasets.arrays import ImageFile
+from digitsum.datasets.folders import named
+from digitsum.datasets.image_files import InMemoryStrips, files_of, open_image
+from digitsum.datasets.pictures import is_multi_picture
+from digitsum.datasets.strips import slices
+from digitsum.display import counted
+from digitsum.errors import DataError, prefixed
+from digitsum.inference import DigitCount, LoadedModel, load_model
+from digitsum.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class FilePredictions:
+    """Predictions for consecutive strips of one file."""
+
+    file: str  # its path
+    start: int  # number of the first strip in the file; a picture has one for each page
+    strips: NDArray[np.uint8]  # (n, 40, W)
+    predictions: Predictions  # which keep these strips too
+
+    def __repr__(self) -> str:
+        return f"FilePredictions({self.file}, from strip {self.start}: {self.predictions!r})"
+
+
+class FilePredictor:
+    """Predictions for whole files, a chunk at a time, so that memory does not grow with them.
+
+    All files are opened and checked when the object is made. Iterate over it for the predictions;
+    `len` gives the number of strips.
+
+    Args:
+        model: From `digitsum.load`.
+        paths: `.npy` and `.npz` files, pictures, and folders of pictures.
+        digits_per_strip: See `LoadedModel.predict`.
+        shard: Which shard of how many to predict, (1, 1) for all; see `shard_rows`.
+        skip_broken: Whether files that cannot be predicted are left out, as long as one can.
+
+    Attributes:
+        broken: Files that were left out, and why.
+        notes: A line about each folder of which more was left out, and the like.
+
+    Raises:
+        DataError: A file is missing or broken, or the model does not take its strips; with
+            `skip_broken` this is true of all.
+        UsageError: The digit count is not valid.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        paths: str | Path | Sequence[str | Path],
+        digits_per_strip: DigitCount = None,
+        shard: tuple[int, int] = (1, 1),
+        skip_broken: bool = False,
+    ) -> None:
+        self.model, self.count = model, model.digit_count(digits_per_strip)
+        given = [paths] if isinstance(paths, str | Path) else paths
+        self.files: list[ImageFile | InMemoryStrips] = []
+        self.broken: dict[str, DataError] = {}
+        self.notes: list[str] = []
+        self.has_confidence = True  # whether the model says how confident it is
+        self.skip_broken = skip_broken
+        self._widths: set[int] = set()  # that the model takes
+        self._open([Path(path) for path in given])
+        counts = [file.shape[0] for file in self.files]
+        warn_of_appearance(self.files, str(given[0]) if len(given) == 1 else f"{len(given)} files")
+        self.rows = shard_rows(counts, *shard, batch=model.device.batch)
+
+    def __repr__(self) -> str:
+        here = f"{counted(len(self), 'strip')} of {counted(len(self.files), 'file')}"
+        return f"FilePredictor({here}, by {self.model!r})"
+
+    def _open(self, given: Sequence[Path]) -> None:
+        """Opens all files and checks that the model takes their strips."""
+        several: list[Path] = []
+        for path in given:
+            with self._left_out_if_broken(path):
+                files, notes = files_of(path)
+                self.notes += notes
+                for file in files:
+                    with self._left_out_if_broken(file):
+                        self.files += self._checked(open_image(file))
+                        several += [file] if is_multi_picture(file) else []
+        if several:
+            self.notes.append(
+                f"read was only the first picture in {named(several)}: the others in such a file "
+                "(MPO) are previews or views of the same"
+            )
+        if self.broken and not self.files:
+            first, count = next(iter(self.broken.values())), len(self.broken)
+            raise DataError(f"none of {count} files can be read: {first}") if count > 1 else first
+
+    def _checked(
+        self, opened: list[ImageFile | InMemoryStrips]
+    ) -> list[ImageFile | InMemoryStrips]:
+        for width in {file.shape[2] for file in opened} - self._widths:
+            with prefixed(str(opened[0].path)):
+                tried = self.model.check_width(width, self.count)
+            self.has_confidence &= tried.confidence is not None
+            self._widths.add(width)
+        return opened
+
+    @contextmanager
+    def _left_out_if_broken(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except DataError as error:
+            if not self.skip_broken:
+                raise
+            self.broken[str(path)] = error
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self.rows)
+
+    def __iter__(self) -> Iterator[FilePredictions]:
+        for file, rows in zip(self.files, self.rows, strict=True):
+            first = file.first if isinstance(file, InMemoryStrips) else 0
+            for start, strips in slices(file, rows):
+                found = self.model.predict_strips(strips, self.count)
+                found = replace(found, strips=strips)
+                yield FilePredictions(str(file.path), first + start, strips, found)
+
+
+def predict_files(
+    model: LoadedModel | str | Path,
+    paths: str | Path | Sequence[str | Path],
+    digits_per_strip: DigitCount = None,
+    shard: tuple[int, int] = (1, 1),
+    skip_broken: bool = False,
+) -> FilePredictor:
+    """Predictions for whole files, a chunk at a time; see `FilePredictor`.
+
+    Args:
+        model: From `digitsum.load`, or what that takes.
+        paths: `.npy` and `.npz` files, pictures, and folders of pictures.
+        digits_per_strip: See `LoadedModel.predict`.
+        shard: Which shard of how many to predict, (1, 1) for all.
+        skip_broken: Whether files that cannot be predicted are left out, as long as one can;
+            `broken` of what is returned says which and why. By default the first one raises.
+
+    Raises:
+        DataError: A file is missing or broken, or the model does not take its strips.
+        UsageError: The digit count is not valid.
+        CheckpointError: The model cannot be loaded.
+    """
+    loaded = model if isinstance(model, LoadedModel) else load_model(model)
+    return FilePredictor(loaded, paths, digits_per_strip, shard, skip_broken)
+
+
+def shard_rows(counts: Sequence[int], shard: int, shards: int, batch: int) -> list[range]:
+    """The rows of each file that are one of several shards, consecutive and about equal.
+
+    Files are cut between batches only, so that a strip is predicted among the same others, and to
+    the same last digit, in a shard as in the whole.
+
+    Args:
+        counts: Strips in each file.
+        shard: Which, from 1.
+        shards: How many.
+        batch: Strips in a forward pass.
+    """
+    batches = [-(-count // batch) for count in counts]
+    first, last = (sum(batches) * s // shards for s in (shard - 1, shard))
+    rows = []
+    for count, n in zip(counts, batches, strict=True):
+        start, stop = (min(max(edge, 0), n) * batch for edge in (first, last))
+        rows.append(range(min(start, count), min(stop, count)))
+        first, last = first - n, last - n
+    return rows
