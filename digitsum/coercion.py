@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import reprlib
 import typing
 from typing import Any
 
@@ -14,8 +15,27 @@ _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 def plain(value: Any) -> Any:
     """What NumPy calls a number, a text or an array, as Python's; other values as they are.
 
-    Grids of parameters are often arrays, and a checkpoint holds plain values alone.
+    Grids of parameters are often arrays, and a checkpoint holds plain values alone. Lists are
+    looked into, but not lists in them: a few lines of YAML can name more of those than fit into
+    memory.
     """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain_scalar, value))
+    if type(value) is dict:
+        return {_plain_scalar(key): _plain_scalar(inner) for key, inner in value.items()}
+    return _plain_scalar(value)
+
+
+def _shown(value: Any) -> str:
+    """A value for a message; of lists in lists only the beginning, as in `plain`."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring = 2, 200
+    return short.repr(value)
+
+
+def _plain_scalar(value: Any) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, bool):
@@ -26,10 +46,6 @@ def plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, numbers.Real):  # a long double, say, of which there is none in Python
         return float(value)
-    if type(value) in (list, tuple):
-        return type(value)(map(plain, value))
-    if type(value) is dict:
-        return {plain(key): plain(inner) for key, inner in value.items()}
     return value
 
 
@@ -58,6 +74,6 @@ def coerce(key: str, value: Any, annotation: Any) -> Any:
             continue
         if type(value) is kind and not (kind is int and abs(value) >= 2**63):
             return value
-    seen = "a number of that size" if type(value) is int and abs(value) > 2**63 else repr(value)
+    seen = "a number of that size" if type(value) is int and abs(value) > 2**63 else _shown(value)
     wanted = " or ".join(_KINDS[kind] for kind in kinds)
     raise RecipeError(f"{key}: {seen} is not allowed: it must be {wanted}")

@@ -122,6 +122,11 @@ LAUGHS = "a: &a [ha]\n" + "".join(
     f"{b}: &{b} [{', '.join(9 * ['*' + a])}]\n"
     for a, b in zip("abcdefghij", "bcdefghijk", strict=True)
 )
+KEYS = ["lr", "weight_decay", "warp", "seed", "limit", "restarts", "ema_decay", "batch_size"]
+KNOWN_LAUGHS = "schedule: &schedule [ha]\n" + "".join(
+    f"{b}: &{b} [{', '.join(9 * ['*' + a])}]\n"
+    for a, b in zip(["schedule", *KEYS], [*KEYS, "epochs"], strict=True)
+)
 YAML_PAYLOAD = "epochs: !!python/object/apply:os.mkdir [executed]"
 TRAIN9 = "train --arch cnn --epochs 1 --out new.pt --data data9.npy"
 SUMS = noise()[1]
@@ -236,6 +241,7 @@ BAD = [
     ("eval reader --data strips", lambda: _write("strips/truth0.npz", "zip")(), 1, "remove it"),
     # recipes
     (NEW + "--recipe r.yaml", _write("r.yaml", LAUGHS), 2, "unknown recipe key 'a'"),
+    (NEW + "--recipe r.yaml", _write("r.yaml", KNOWN_LAUGHS), 2, "must be a whole number"),
     ("train --recipe r.yaml --data strips", _write("r.yaml", "arch: antigravity:Class"), 2,
      "does not import because a file says so"),
     (NEW + "--recipe r.yaml", _write("r.yaml", YAML_PAYLOAD), 2, "is not YAML"),
