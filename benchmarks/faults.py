@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from digitsum.datasets.arrays import ImageFile, read_labels
 from digitsum.datasets.strips import slices
 from digitsum.datasets.synthesis import compose
-from digitsum.errors import CheckpointError, DataError
+from digitsum.errors import CheckpointError, DataError, DataWarning
 from digitsum.files import last_path
 
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
@@ -383,4 +384,5 @@ def break_all(
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore", DataWarning)  # damaged pixels are odd ones
     typer.run(break_all)

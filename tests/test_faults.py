@@ -290,6 +290,7 @@ def test_damaged_checkpoints_are_read_or_refused(faults: ModuleType) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::digitsum.errors.DataWarning")  # they are as odd as damaged
 def test_damaged_arrays_are_read_or_refused(faults: ModuleType) -> None:
     outcomes = faults.fuzz(faults.sound_arrays(), 3000, 5, faults.open_arrays, head=128)
     assert outcomes["refused"] > 1000

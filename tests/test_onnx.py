@@ -30,6 +30,7 @@ def run(path: Path, strips: np.ndarray) -> dict[str, Any]:
     return dict(zip(names, session.run(None, {"strips": strips}), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore::digitsum.errors.DataWarning")  # of the black strip
 def test_a_reader_reads_as_in_torch(exported_reader: Path) -> None:
     onnx.checker.check_model(str(exported_reader))
     strips = compose(load_digits("builtin"), 1000, seed=8).images

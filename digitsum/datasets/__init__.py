@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,7 +55,8 @@ def open_data(
         raise UsageError(f"no strips: name {', '.join(NAMES)}, a folder or a .npy file")
     if labels is not None and (len(names) != 1 or names[0] in NAMES):
         raise UsageError(f"--labels goes with one file of strips, not with {', '.join(names)}")
-    if twice := [name for name, count in Counter(map(_known_as, names)).items() if count > 1]:
+    known = [_known_as(name) for name in names]
+    if twice := [name for number, name in enumerate(names) if known[number] in known[:number]]:
         raise UsageError(
             f"--data names {twice[0]} twice: its strips would stand on both sides of a split; name "
             "it once"

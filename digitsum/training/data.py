@@ -18,6 +18,8 @@ from digitsum.errors import DataError, DataWarning, UsageError
 from digitsum.recipe import Recipe
 from digitsum.training.distributed import World
 
+BY_CHANCE = 0.01  # of the validation strips: strips of one digit may be alike
+
 
 class TrainingData:
     """Strips and sums on the device that trains, and the rows of both splits.
@@ -70,7 +72,7 @@ class TrainingData:
     def _warn_of_copies(self) -> None:
         """Says so if strips stand on both sides of the split, where they flatter the run."""
         shared = np.intersect1d(self.trained_on, self.selected_on, assume_unique=True)
-        if len(shared) and self.world.is_main:
+        if len(shared) > BY_CHANCE * len(self.selected_on) and self.world.is_main:
             warnings.warn(
                 f"{len(shared):,} of {len(self.selected_on):,} different validation strips "
                 f"{'is a training strip' if len(shared) == 1 else 'are training strips'} too: "
