@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from digitsum.display import counted
+
 NAMED = 3  # files that a line names, at most
 
 
@@ -40,7 +42,7 @@ def left_out(folder: Path, taken: Collection[Path], wanted: str) -> list[str]:
     files = [path for path in rest if path not in hidden and path not in folders]
     groups = (("file", files), ("hidden file", hidden), ("folder", folders))
     parts = [
-        f"{len(paths):,} {kind}{'s' * (len(paths) > 1)} ({named([p.name for p in paths])})"
+        f"{counted(len(paths), kind)} ({named([p.name for p in paths])})"
         for kind, paths in groups
         if paths
     ]
