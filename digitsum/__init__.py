@@ -5,11 +5,9 @@ The public names load on first use; importing digitsum itself loads nothing heav
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 from digitsum._version import __version__
 
+TYPE_CHECKING = False  # to type checkers True; typing takes half the time until signals are seen to
 if TYPE_CHECKING:
     from digitsum.datasets import open_data as open_data
     from digitsum.datasets.strips import StripSet as StripSet
@@ -72,6 +70,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'digitsum' has no attribute '{name}'")
+    from importlib import import_module
+
     module, _, original = _PUBLIC[name].partition(":")
     return getattr(import_module(module), original)
 

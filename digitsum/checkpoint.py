@@ -6,8 +6,8 @@ On disk a plain dict of tensors, text, numbers, lists and dicts, so that it load
 
 from __future__ import annotations
 
-import os
-import zipfile
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
@@ -17,15 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from digitsum.ambient import default_settings
 from digitsum.display import counted
-from digitsum.errors import CheckpointError
-from digitsum.file_kinds import CHECKPOINT, obstacle, recognized
+from digitsum.errors import CheckpointError, OutputError
+from digitsum.file_kinds import CHECKPOINT, recognized
 from digitsum.files import uninterrupted, whole_file
+from digitsum.torch_files import is_dense, load_tensors
 
 FORMAT = 2
 RESUMES_FROM = 2  # the oldest format whose optimizer state fits this digitsum
 BUNDLED = ("reader",)  # names of the weights that come with the package
+
+Fits = Callable[[Any], bool]  # whether a value is of the kind that it should be
 
 
 @dataclass(kw_only=True)
@@ -58,6 +60,12 @@ class Checkpoint:
         return bool(self.optimizer)
 
 
+def without_state(checkpoint: Checkpoint) -> Checkpoint:
+    """The same without what is for resuming."""
+    plain = {f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint)}
+    return Checkpoint(**{key: plain[key] for key in plain if key not in _RESUME_KEYS})
+
+
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Writes a checkpoint whole or not at all.
 
@@ -72,11 +80,12 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     _check_plain(content)
     try:
         # an exception that comes out of torch's writer on the way could end the process
-        with uninterrupted(), whole_file(path) as stream:
+        with uninterrupted(), whole_file(path, silent=True) as stream:
             torch.save(content, stream)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        cause = error.__context__ if isinstance(error.__context__, OSError) else error
-        reason = getattr(cause, "strerror", None) or str(error).splitlines()[0]
+    except OutputError as error:
+        raise CheckpointError(str(error)) from error
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise CheckpointError(f"cannot write {path}: {reason}") from error
 
 
@@ -90,62 +99,6 @@ def locate_checkpoint(name: Path | str) -> Path:
 def bundled_path(name: str) -> Path:
     """Where the bundled weights of that name lie."""
     return Path(str(resources.files("digitsum") / "weights" / f"{name}.pt"))
-
-
-@default_settings()
-def load_tensors(path: Path) -> Any:
-    """What a file of torch's holds, if that is tensors and plain values; nothing is executed.
-
-    What comes out takes no more memory than the file has bytes.
-
-    Raises:
-        UnpicklingError: It holds more.
-        CheckpointError: It is no file, or claims to hold more than its size.
-        Exception: It is damaged; torch raises many kinds, none documented.
-    """
-    if reason := obstacle(path):
-        raise CheckpointError(f"{path} {reason}: give the path of a checkpoint")
-    with open(path, "rb") as stream:  # once: what is checked is what is loaded
-        size = os.fstat(stream.fileno()).st_size
-        if zipfile.is_zipfile(stream):  # torch stores, but unpacks what others have compressed
-            with zipfile.ZipFile(stream) as archive:
-                _check_size(path, sum(entry.file_size for entry in archive.infolist()), size)
-        stream.seek(0)
-        content = torch.load(stream, map_location="cpu", weights_only=True)
-    _check_size(path, _bytes_held(content), size)
-    return content
-
-
-def _check_size(path: Path, held: int, size: int) -> None:
-    if held > size:
-        raise CheckpointError(
-            f"{path} claims to hold {held:,} bytes in a file of {size:,}: it is damaged or forged"
-        )
-
-
-def _bytes_held(content: Any) -> int:
-    """Bytes of all tensors if each had its own; those of one storage seen twice as one."""
-    sizes: dict[tuple[int, int], int] = {}
-    left, seen = [content], {id(content)}
-    while left:  # neither deep nesting nor what holds itself a thousand times over does harm
-        value = left.pop()
-        inner: list[Any] = []
-        if isinstance(value, Tensor):
-            if _is_dense(value):
-                stored = value.untyped_storage()
-                needed = value.numel() * value.element_size()  # an expanded one needs more
-                key = (stored.data_ptr(), stored.nbytes())
-                sizes[key] = max(sizes.get(key, 0), stored.nbytes(), needed)
-        elif isinstance(value, dict):
-            inner = [*value.keys(), *value.values()]
-        elif isinstance(value, list | tuple):
-            inner = list(value)
-        elif type(value) not in (str, int, float, bool, type(None)):
-            raise UnpicklingError(f"it holds {type(value)}")
-        new = [one for one in inner if id(one) not in seen]
-        seen.update(map(id, new))
-        left.extend(new)
-    return sum(sizes.values())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -185,56 +138,108 @@ def _checked(content: Any, path: Path) -> Checkpoint:
     if content["format"] < RESUMES_FROM:  # one optimizer and one schedule, not yet in lists
         for key in ("optimizer", "schedule"):
             content[key] = [content[key]] if content.get(key) else []
-    for key, kind in _KINDS.items():
+    for key, fits in _CONTENTS.items():
         holder, _, inner = key.partition(".")
-        value = content.get(holder, kind() if holder in _RESUME_KEYS else None)
+        value = content.get(holder)
         if inner and isinstance(value, dict):
             value = value.get(inner)
-        if not isinstance(value, kind):
+        if not fits(value):
             raise CheckpointError(f"{path} is no digitsum checkpoint: '{key}' is missing or wrong")
     if content["recipe"].get("arch") != content["arch"]:
         raise CheckpointError(f"{path} is of '{content['arch']}' and its recipe is of another")
     for split in ("train", "val"):
         rows, count = content["split"][split], content["data"]["count"]
-        if rows.dtype.is_floating_point or not bool(((rows >= 0) & (rows < count)).all()):
+        if not bool(((rows >= 0) & (rows < count)).all()):
             raise CheckpointError(f"{path}: split.{split} holds rows outside 0..{count - 1}")
     known = {f.name for f in fields(Checkpoint)}
-    checkpoint = Checkpoint(**{key: content[key] for key in content if key in known})
+    given = {key: content[key] for key in known if content.get(key) is not None}
+    checkpoint = Checkpoint(**given)
     for name, tensor in checkpoint.weights.items():
-        if not _is_dense(tensor) or not bool(torch.isfinite(tensor).all()):
+        if not is_dense(tensor) or not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path}: weight '{name}' is not a tensor of finite numbers")
     return checkpoint
 
 
-# what a checkpoint holds at the least, holders before what they hold
-_KINDS: dict[str, type] = {
-    "arch": str,
-    "recipe": dict,
-    "weights": dict,
-    "data": dict,
-    "data.name": list,
-    "data.count": int,
-    "data.width": int,
-    "data.fingerprint": str,
-    "split": dict,
-    "split.train": Tensor,
-    "split.val": Tensor,
-    "history": list,
-    "metrics": dict,
-    "metrics.epoch": int,
-    "versions": dict,
-    "optimizer": list,
-    "schedule": list,
-    "random": dict,
-    "best": dict,
-    "unaveraged": dict,
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _whole(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _number(value: object) -> bool:
+    return type(value) in (int, float, bool) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _rows(value: object) -> bool:
+    """A tensor of whole numbers, (N,)."""
+    return (
+        isinstance(value, Tensor)
+        and is_dense(value)
+        and value.ndim == 1
+        and not (value.is_floating_point() or value.dtype == torch.bool)
+    )
+
+
+def _plain(value: object) -> bool:
+    """What a recipe or an option may be; there is nothing deep in a file that was loaded."""
+    if isinstance(value, list | tuple):
+        return all(map(_plain, value))
+    if isinstance(value, dict):
+        return all(map(_text, value)) and all(map(_plain, value.values()))
+    return type(value) in (str, int, float, bool, type(None))
+
+
+def _list_of(fits: Fits) -> Fits:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _dict_of(fits: Fits) -> Fits:
+    return lambda value: (
+        isinstance(value, dict) and all(map(_text, value)) and all(map(fits, value.values()))
+    )
+
+
+def _or_none(fits: Fits) -> Fits:
+    return lambda value: value is None or fits(value)
+
+
+def _random(value: object) -> bool:
+    """Tensors by the name of a device, by the number of a process."""
+    states = _dict_of(lambda state: isinstance(state, Tensor))
+    return isinstance(value, dict) and all(map(_whole, value)) and all(map(states, value.values()))
+
+
+# what a checkpoint holds, holders before what they hold; what may be missing is None
+_CONTENTS: dict[str, Fits] = {
+    "arch": _text,
+    "recipe": _dict_of(_plain),
+    "weights": lambda value: isinstance(value, dict) and all(map(_text, value)),
+    "data": lambda value: isinstance(value, dict),
+    "data.name": _list_of(_text),
+    "data.count": _whole,
+    "data.width": _whole,
+    "data.fingerprint": _text,
+    "split": lambda value: isinstance(value, dict),
+    "split.seed": _whole,
+    "split.train": _rows,
+    "split.val": _rows,
+    "split.trained_on": _or_none(_rows),
+    "split.selected_on": _or_none(_rows),
+    "history": _list_of(_dict_of(_number)),
+    "metrics": lambda value: isinstance(value, dict),
+    "metrics.epoch": _whole,
+    "metrics.train": _or_none(_dict_of(_number)),
+    "metrics.val": _or_none(_dict_of(_number)),
+    "versions": _dict_of(_text),
+    "optimizer": _or_none(_list_of(lambda value: isinstance(value, dict))),
+    "schedule": _or_none(_list_of(lambda value: isinstance(value, dict))),
+    "random": _or_none(_random),
+    "best": _or_none(_dict_of(_number)),
+    "unaveraged": _or_none(_dict_of(is_dense)),
 }
 _RESUME_KEYS = ("optimizer", "schedule", "random", "best", "unaveraged")
-
-
-def _is_dense(value: object) -> bool:
-    """Whether it is a tensor with all its numbers, which meta and sparse ones have not."""
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def _check_plain(value: object, where: str = "checkpoint") -> None:
@@ -265,7 +270,7 @@ def card(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "epochs_done": len(checkpoint.history),
         "resumable": checkpoint.resumable,
         "data": {
-            **checkpoint.data,
+            **{key: checkpoint.data[key] for key in ("name", "count", "width", "fingerprint")},
             "train": len(checkpoint.split["train"]),
             "val": len(checkpoint.split["val"]),
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import re
 import reprlib
 import typing
 from typing import Any
@@ -47,6 +48,14 @@ def _plain_scalar(value: Any) -> Any:
     if isinstance(value, numbers.Real):  # a long double, say, of which there is none in Python
         return float(value)
     return value
+
+
+def whole_number(text: str) -> int | None:
+    """Digits 0 to 9 as a number; None for other text, and for more digits than any count has.
+
+    `int` takes digits of other scripts too, and raises ValueError for more than 4,300 of them.
+    """
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def coerce(key: str, value: Any, annotation: Any) -> Any:

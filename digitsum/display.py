@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GAP = "  "  # between the columns of a plain table
+_UNDECODABLE = re.compile("[\udc80-\udcff]+")  # here: errors are told when memory is out, too
 FOLDED = 12  # characters to which a column of text is folded where a table is too wide
 
 
@@ -80,23 +81,29 @@ class Table:
     def on_lines(self) -> Table:
         """The table with its texts as a terminal may show them: see `on_one_line`."""
         columns = [
-            replace(column, cells=[on_one_line(cell) for cell in column.cells])
+            replace(
+                column,
+                header=on_one_line(column.header),
+                cells=[on_one_line(cell) for cell in column.cells],
+            )
             for column in self.columns
         ]
-        return replace(self, title=on_one_line(self.title), columns=columns)
+        title, note = on_one_line(self.title), on_one_line(self.note)
+        return replace(self, title=title, columns=columns, note=note)
 
     def __str__(self) -> str:
+        shown = self.on_lines()
         rows: Iterable[tuple[str, ...]] = zip(
-            *(column.cells for column in self.columns), strict=True
+            *(column.cells for column in shown.columns), strict=True
         )
-        lines = [self.title] if self.title else []
-        for row in [tuple(column.header for column in self.columns), *rows]:
+        lines = [shown.title] if shown.title else []
+        for row in [tuple(column.header for column in shown.columns), *rows]:
             cells = [
                 text.rjust(column.width) if column.numeric else text.ljust(column.width)
-                for text, column in zip(row, self.columns, strict=True)
+                for text, column in zip(row, shown.columns, strict=True)
             ]
             lines.append(GAP.join(cells).rstrip())
-        return "\n".join([*lines, *([self.note] if self.note else [])])
+        return "\n".join([*lines, *([shown.note] if shown.note else [])])
 
     def _repr_html_(self) -> str:
         """The table for a notebook, its best cells bold."""
@@ -172,8 +179,7 @@ def as_text(name: str) -> str:
 
     Python keeps such bytes as lone surrogates, in an ASCII locale all that are above 127.
     """
-    return re.sub(
-        "[\udc80-\udcff]+",
+    return _UNDECODABLE.sub(
         lambda run: run[0].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         name,
     )

@@ -5,6 +5,7 @@
     ├── CheckpointError     a checkpoint cannot be used
     ├── WeightsError        pretrained weights are missing or do not fit
     ├── InstallationError   a library that digitsum needs is broken or missing
+    ├── OutputError         a file cannot be written, as on a full disk
     ├── TrainingError       a run cannot continue (a loss is not finite)
     └── UsageError          the request is not valid
         ├── RecipeError     a key is unknown, or a value is not allowed
@@ -16,6 +17,8 @@ The command line prints that line and exits with `exit_code`.
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,6 +45,10 @@ class InstallationError(DigitsumError, ImportError):
     """A library that digitsum needs cannot be imported."""
 
 
+class OutputError(DigitsumError, OSError):
+    """A file cannot be written; what was there before is untouched."""
+
+
 class TrainingError(DigitsumError, ArithmeticError):
     """Training cannot continue; the best checkpoint so far is untouched."""
 
@@ -64,10 +71,36 @@ class DataWarning(UserWarning):
     """Strips can be read, but hardly as they are meant; the message says what was seen."""
 
 
+# what NumPy, torch, its allocators, oneDNN, CUDA, the loader and the threads of Python and C++ say
+_OUT_OF_MEMORY = re.compile(
+    r"(?:out of|not enough|(?:can't|cannot|could not|unable to) (?:allocate|create a|mmap)) *memory"
+    r"|DefaultCPUAllocator|bad_alloc|ALLOC_FAILED|failed to map segment|array is too big"
+    r"|invalid buffer size|storage size calculation overflowed|maximum allowed dimension exceeded"
+    r"|can't start new thread|resource temporarily unavailable",
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory, or what threads need of it, ran out, here or in what led to the error.
+
+    Only NumPy and Python have an exception for it. torch on a CPU raises RuntimeError.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if not isinstance(error, DigitsumError) and _OUT_OF_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 @contextmanager
 def prefixed(name: str) -> Iterator[None]:
-    """Puts `name: ` before the message of an error raised inside; its kind stays."""
+    """Puts `name: ` before the message of an error raised inside, once; its kind stays."""
     try:
         yield
     except DigitsumError as error:
+        if str(error).startswith(f"{name}: "):
+            raise
         raise type(error)(f"{name}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 HEAD = 512  # bytes by which a file is recognized
 
@@ -36,6 +37,14 @@ _OWN = (  # first bytes of what digitsum reads, each in its place
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
+class UnreadableFileError(OSError):
+    """A path cannot be opened as a regular file; `reason` says why, to follow its name."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = self.strerror = reason
+
+
 def obstacle(path: Path) -> str | None:
     """Why a path cannot be opened as a file, to follow its name; None if it can.
 
@@ -43,24 +52,58 @@ def obstacle(path: Path) -> str | None:
     read twice.
     """
     try:
-        mode = path.stat().st_mode
+        if reason := _unlike_a_file(path.stat().st_mode):
+            return reason
     except FileNotFoundError:
         return "does not exist"
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        return _cannot_be_read(error)
+    return None if os.access(path, os.R_OK) else "cannot be read (permission denied)"
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a regular file for reading, and nothing else.
+
+    What was opened is looked at once more: a pipe or a device that took the file's place after
+    `obstacle` saw it is not waited for, and not read.
+
+    Raises:
+        UnreadableFileError: It is missing, no regular file, or may not be read.
+    """
+    if reason := obstacle(path):
+        raise UnreadableFileError(reason)
+    try:
+        return open(path, "rb", opener=_open_at_once)
+    except UnreadableFileError:
+        raise
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        raise UnreadableFileError(_cannot_be_read(error)) from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A descriptor of a regular file; opening it never waits, where the system can do that."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if reason := _unlike_a_file(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnreadableFileError(reason)
+    return descriptor
+
+
+def _unlike_a_file(mode: int) -> str | None:
+    """Why what has this mode is no regular file; None if it is one."""
     if stat.S_ISDIR(mode):
         return "is a folder"
-    if not stat.S_ISREG(mode):
-        return "is a pipe or a device, and must be a regular file"
-    if not os.access(path, os.R_OK):
-        return "cannot be read (permission denied)"
-    return None
+    return None if stat.S_ISREG(mode) else "is a pipe or a device, and must be a regular file"
+
+
+def _cannot_be_read(error: OSError | ValueError) -> str:
+    return f"cannot be read ({getattr(error, 'strerror', None) or error})"
 
 
 def first_bytes(path: Path) -> bytes:
     """The first `HEAD` bytes of a regular file; none where it cannot be read."""
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(HEAD)
     except OSError:
         return b""
@@ -83,7 +126,8 @@ def recognized(path: Path, wanted: str) -> str | None:
         wanted: What it should have been: one of the kinds of `own_kind`.
     """
     try:
-        size, head = path.stat().st_size, first_bytes(path)
+        with open_regular(path) as stream:
+            size, head = os.fstat(stream.fileno()).st_size, stream.read(HEAD)
     except OSError:
         return None
     if size == 0:

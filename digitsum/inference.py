@@ -17,7 +17,7 @@ from digitsum.coercion import plain
 from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import as_strips
 from digitsum.datasets.digits import load_digits
-from digitsum.datasets.strips import ROWS
+from digitsum.datasets.strips import ROWS, at_once
 from digitsum.datasets.synthesis import compose
 from digitsum.device import DeviceConfig
 from digitsum.display import counted
@@ -28,6 +28,7 @@ from digitsum.models.folding import fold_batch_norm
 from digitsum.predictions import Predictions
 from digitsum.recipe import Recipe
 
+LARGEST_SUM = 2**31  # that a label may be
 INT8_SAMPLES = 256  # strips on which the ranges of 8-bit integers are measured
 
 DigitCount = int | Literal["any"] | None  # None: as many as the model was trained on
@@ -121,27 +122,42 @@ class LoadedModel:
 
         Raises:
             DataError: These are not uint8 strips, or not of a width that the model takes.
+            CheckpointError: The model's outputs are no sums, as its weights overflow.
         """
         if strips.dtype != np.uint8 or strips.ndim != 3 or strips.shape[1] != ROWS:
             raise DataError(
                 f"cannot predict {strips.dtype} of shape {strips.shape}: strips are uint8 "
                 f"(N, {ROWS}, W), light digits on black in 0..255"
             )
-        found, batch = [], self.device.batch
+        found, batch = [], at_once(self.device.batch, strips.shape[2])
         writable = np.require(strips, requirements=("C", "W"))  # torch warns of others
         for pixels in torch.split(torch.from_numpy(writable), batch):
             with self.device.autocast():
                 outputs = self.module(self.device.normalize(pixels))
+            if isinstance(outputs, torch.Tensor):
+                self._check_finite(not outputs.isnan().any())
             found.append(self.module.predict(outputs, known_count))
+            self._check_finite((np.abs(found[-1].value) < LARGEST_SUM).all())
         return Predictions.concatenate(found)
 
+    def _check_finite(self, fine: bool | np.bool_) -> None:
+        """Refuses outputs that are not: weights that are finite, all of them, may overflow."""
+        if not fine:
+            raise CheckpointError(
+                f"{self.name}: its outputs are not finite, or larger than any sum: its weights are "
+                "damaged or diverged; train it again"
+            )
+
     def check_width(self, width: int, known_count: int | None = None) -> Predictions:
-        """Predicts a black strip, to find out whether the model takes such ones.
+        """Predicts a strip, half black and half white, to find out whether the model takes such.
 
         Raises:
             DataError: It does not take strips of that width, or with so many digits.
+            CheckpointError: See `predict_strips`.
         """
-        return self.predict_strips(np.zeros((1, ROWS, width), np.uint8), known_count)
+        strip = np.zeros((1, ROWS, width), np.uint8)
+        strip[..., width // 2 :] = 255
+        return self.predict_strips(strip, known_count)
 
 
 def load_model(

@@ -45,6 +45,7 @@ def export(
     path: Path,
     known_count: int | None,
     on_progress: Callable[[int], None] = lambda steps: None,
+    overwrite: bool = True,
 ) -> None:
     """Writes a model as ONNX, whole or not at all.
 
@@ -53,10 +54,12 @@ def export(
         path: The file.
         known_count: How many digits each strip is known to hold; None if any number will do.
         on_progress: Told of each of two steps, conversion and writing, when it is done.
+        overwrite: Whether a file that is there is replaced.
 
     Raises:
         UsageError: The architecture cannot be exported, or is not on the CPU in fp32.
-        OSError: The file cannot be written.
+        OutputError: The file cannot be written.
+        OutputExistsError: It is there, and `overwrite` is False.
     """
     if not model.module.export_names:
         raise UsageError(f"{model.name} cannot be exported: its architecture has no export")
@@ -72,6 +75,6 @@ def export(
         )  # fmt: skip
     assert program is not None
     on_progress(1)
-    with whole_file(path) as stream:
+    with whole_file(path, overwrite) as stream:
         stream.write(program.model_proto.SerializeToString())
     on_progress(1)

@@ -71,7 +71,7 @@ class Predictions(Sequence[Prediction]):
     value: NDArray[np.float32]
     confidence: NDArray[np.float32] | None = None
     digits: NDArray[np.int8] | None = None
-    positions: NDArray[np.int16] | None = None
+    positions: NDArray[np.int32] | None = None
     strips: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:

@@ -20,10 +20,12 @@ import yaml
 
 from digitsum.coercion import coerce, plain
 from digitsum.errors import RecipeError
+from digitsum.file_kinds import UnreadableFileError, open_regular
 
 Scalar = str | int | float | bool | None
 
-MAX_CHARACTERS = 1_000_000  # a recipe is a page of text
+MAX_BYTES = 100_000  # a recipe is a page of text
+LONGEST = 100  # characters of a whole number; of thousands, Python prints none
 
 
 def _limits(allowed: str, ok: Callable[[Any], bool], default: Any = MISSING) -> Any:
@@ -66,7 +68,8 @@ class Recipe:
     """
 
     arch: str
-    epochs: int = _limits("a whole number from 1 up", lambda v: v >= 1)
+    # a history of more epochs than these two allow could not be loaded: see torch_files
+    epochs: int = _limits("a whole number in 1..10000", lambda v: 1 <= v <= 10_000)
     batch_size: int = _limits("a whole number from 1 up", lambda v: v >= 1)
     optimizer: str = _one_of("adam", "adamw", "muon")
     lr: float = _limits("a number above 0", lambda v: 0 < v < float("inf"))
@@ -80,7 +83,7 @@ class Recipe:
     )
     warp: float = _limits("a number of pixels in 0..10", lambda v: 0 <= v <= 10, 0.0)
     ema_decay: float = _limits("a number from 0 up and below 1", lambda v: 0 <= v < 1, 0.0)
-    restarts: int = _limits("a whole number from 0 up", lambda v: v >= 0, 0)
+    restarts: int = _limits("a whole number in 0..10", lambda v: 0 <= v <= 10, 0)
     device: str = "auto"
     precision: str = _one_of("auto", "fp32", "bf16", default="auto")
     options: Mapping[str, Scalar] = field(default_factory=dict)
@@ -235,16 +238,20 @@ def _beside(arch: str) -> list[Path]:
 def _read(path: Path) -> dict[str, Scalar]:
     """The flat mapping in a YAML file."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            text = stream.read(MAX_CHARACTERS + 1)
+        with open_regular(path) as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except UnreadableFileError as error:
+        unread = "cannot be read: it "
+        reason = error.reason if error.reason.startswith("cannot") else unread + error.reason
+        raise RecipeError(f"recipe {path} {reason}") from error
     except OSError as error:
-        raise RecipeError(f"recipe {path} cannot be read: {error.strerror}") from error
+        raise RecipeError(f"recipe {path} cannot be read ({error.strerror})") from error
+    if len(content) > MAX_BYTES:
+        raise RecipeError(f"recipe {path} is larger than {MAX_BYTES:,} bytes: it is not a recipe")
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecipeError(f"recipe {path} is not YAML: it is not text in UTF-8") from error
-    if len(text) > MAX_CHARACTERS:
-        raise RecipeError(
-            f"recipe {path} is larger than {MAX_CHARACTERS:,} characters: it is not a recipe"
-        )
     loaded = _yaml(text, f"recipe {path} is not YAML")
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
         raise RecipeError(f"recipe {path} is not a list of `key: value` lines")
@@ -259,10 +266,28 @@ def _setting(text: str) -> tuple[str, Scalar]:
     return key.strip(), _yaml(value, f"--set {key}: this is not a YAML value")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's plain values alone, no merge keys, no whole number that Python would not print."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuses `<<`: before PyYAML 6.0.4 a few lines with it fill all memory."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise ValueError("merge keys (<<) are not allowed")
+
+
+def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > LONGEST:
+        raise ValueError(f"a whole number of {len(node.value):,} characters is not allowed")
+    return int(loader.construct_yaml_int(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
 def _yaml(text: str, wrong: str) -> Any:
     """What YAML text says, nothing constructed but plain values."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except Exception as error:  # PyYAML lets KeyError, IndexError, AttributeError and more out
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RecipeError(f"{wrong}: {reason}") from error

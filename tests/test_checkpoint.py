@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import json
 import os
 import pickle
+from collections import Counter
+from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,11 @@ import torch
 from digitsum.checkpoint import (
     FORMAT,
     Checkpoint,
+    card,
     load_checkpoint,
     save_checkpoint,
 )
+from digitsum.cli import info, writers
 from digitsum.errors import CheckpointError
 
 FILE = Path("model.pt")
@@ -47,7 +53,7 @@ def resumable() -> Checkpoint:
     weight.sum().backward()
     adam.step()
     kept = {"optimizer": [adam.state_dict()], "schedule": [schedule.state_dict()]}
-    return made(**kept, random={"cpu": torch.get_rng_state()}, best={"val_loss": 0.5})
+    return made(**kept, random={0: {"cpu": torch.get_rng_state()}}, best={"val_loss": 0.5})
 
 
 def plain(value: Any) -> Any:
@@ -133,13 +139,27 @@ def test_a_missing_or_wrong_inner_key_is_named(holder: str, key: str) -> None:
         torch.tensor([1.0, float("nan")]),
         torch.tensor(float("inf")),
         "text",
-        torch.ones(2, device="meta"),
-        torch.ones(2).to_sparse(),
     ],
 )
 def test_a_weight_that_is_no_finite_tensor_is_named(weight: Any) -> None:
     torch.save(vars(made(weights={"good": torch.ones(1), "head.bias": weight})), FILE)
     with pytest.raises(CheckpointError, match=r"model\.pt: weight 'head\.bias'"):
+        load_checkpoint(FILE)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")  # which are left to the caller
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.ones(2, device="meta"),
+        torch.ones(2).to_sparse(),
+        torch.ones(2, dtype=torch.complex64),
+    ],
+    ids=["meta", "sparse", "complex"],
+)
+def test_a_weight_of_another_layout_is_not_even_made(weight: Any) -> None:
+    torch.save(vars(made(weights={"head.bias": weight})), FILE)
+    with pytest.raises(CheckpointError, match="more than tensors and plain values"):
         load_checkpoint(FILE)
 
 
@@ -178,3 +198,58 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         save_checkpoint(made(), FILE)
     assert FILE.read_bytes() == before
     assert list(Path().iterdir()) == [FILE]
+
+
+ODD = [
+    None, "x", -1, 10**30, 2.5, float("nan"), True, [], [1], ["a"], {}, {"a": torch.ones(2)},
+    {1: 2}, torch.ones(2), [torch.ones(1)], "=1+1\x1b]0;title\x07\x9b", "\ud800\u202e",
+]  # fmt: skip
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something lies in nested dicts and lists."""
+    if at:
+        yield at
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*at, key))
+        else:
+            yield (*at, key)
+
+
+def replaced(value: Any, at: tuple[Any, ...], new: Any) -> Any:
+    """The same with something else at one place."""
+    if not at:
+        return new
+    changed = copy(value)
+    changed[at[0]] = replaced(value[at[0]], at[1:], new)
+    return changed
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+def test_whatever_a_checkpoint_holds_info_shows_it_or_it_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And nothing of it reaches a terminal raw, or a spreadsheet as a formula."""
+    content, outcomes = vars(resumable()), Counter[str]()
+    for at in places(content):
+        if at[0] in ("optimizer", "schedule"):  # which resuming looks at: see test_resuming
+            continue
+        for odd in ODD:
+            torch.save(replaced(content, at, odd), FILE)
+            try:
+                found = load_checkpoint(FILE)
+            except CheckpointError:
+                outcomes["refused"] += 1
+                continue
+            outcomes["shown"] += 1
+            shown = card("model.pt", found)
+            json.loads(writers.to_json(shown))
+            info._print(shown)
+            repr(found)
+            lines = capsys.readouterr().out.splitlines()
+            assert all(line.isprintable() for line in lines), (at, odd)
+            cells = [writers.cell(v) for record in found.history for v in record.values()]
+            assert not any(str(cell).startswith("=") for cell in cells)
+    assert min(outcomes["refused"], outcomes["shown"]) > 50

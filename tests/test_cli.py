@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import ok, run
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.main import get_command
 
 from digitsum import __version__
-from digitsum.cli import _environment_failure, app
+from digitsum.cli import _show_warning, app
 from digitsum.cli.options import from_recipes
 from digitsum.cli.writers import kind
 from digitsum.device import CPU_BATCH
+from digitsum.errors import DataWarning
 from digitsum.file_predictor import shard_rows
 from digitsum.recipe import Recipe, names
 
@@ -217,14 +217,60 @@ def test_predict_says_how_many_strips_the_model_knows(project: Path) -> None:
     assert "10 of these strips were used for checkpoint selection of a.pt" in result.stderr
 
 
+LONG = "9" * 5000  # digits, of which `int` takes 4,300
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "strips/data0.npy", "--shard", f"{LONG}/{LONG}"),
+        ("predict", "strips/data0.npy", "--shard", "٣/٤"),
+        ("predict", "strips/data0.npy", "--digits-per-strip", LONG),
+        ("predict", "strips/data0.npy", "--device", f"cuda:{LONG}"),
+        ("synth", "made", "--per-strip", LONG), ("synth", "made", "--per-strip", f"1-{LONG}"),
+        ("synth", "made", "--strips", LONG), ("draw", "--port", LONG),
+        ("train", "--arch", "cnn", "--epochs", LONG),
+        ("train", "--arch", "cnn", "--set", f"epochs={LONG}"),
+        ("train", "--arch", "cnn", "--set", f"epochs=0x{LONG}"),
+        ("train", "--arch", "cnn", "--set", f"loss=[0x{LONG}]"),
+        ("train", "--set", f"arch=0x{LONG}"), ("train", "--recipe", "long.yaml"),
+    ],
+    ids=lambda command: " ".join(command)[:40],
+)  # fmt: skip
+def test_a_number_of_thousands_of_digits_is_wrong_usage(
+    project: Path, command: tuple[str, ...]
+) -> None:
+    Path("long.yaml").write_text(f"arch: 0x{LONG}\n")
+    ended = run(*command)
+    assert ended.exit_code == 2, ended.exception
+    assert ended.stderr.splitlines()[-1].lower().startswith("error: ")
+    assert len(ended.stderr.splitlines()) in (1, 4)  # Typer says how a command is used besides
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("{}",), ("recipes", "cnn", "{}"), ("train", "--{}"), ("predict", "x", "--format", "{}"),
+        ("recipes", "{}"), ("eval", "{}"), ("train", "--arch", "{}:A"), ("train", "--recipe", "{}"),
+        ("train", "--arch", "cnn", "--set", "{}=1"), ("train", "--arch", "cnn", "--set", "loss={}"),
+        ("predict", "{}"), ("predict", "x", "--shard", "{}"), ("predict", "x", "--device", "{}"),
+        ("synth", "x", "--per-strip", "{}"), ("train", "--arch", "cnn", "--data", "{}"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_was_typed_does_nothing_to_a_terminal(command: tuple[str, ...]) -> None:
+    odd = "\x1b]0;title\x07\x1b]52;c;cm0=\x07\x9b2J\u202e\u2028\u200b\udce9"
+    ended = run(*(word.format(odd) for word in command))
+    assert ended.exit_code in (1, 2), ended.exception
+    assert ended.stderr.replace("\n", "").isprintable(), ended.stderr
+
+
+def test_a_warning_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for category in (DataWarning, UserWarning):
+        _show_warning("\x1b]0;title\x07\u202e", category, "\x1b.py", 1)
+    assert capsys.readouterr().err.replace("\n", "").isprintable()
+
+
 def test_debug_shows_the_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIGITSUM_DEBUG", "1")
     assert isinstance(run("eval", "gone.pt").exception, ValueError)
-
-
-def test_out_of_memory_says_what_to_lower() -> None:
-    for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")):
-        assert _environment_failure(error) == (
-            "out of memory: lower --batch-size, or use fewer or narrower strips"
-        )
-    assert _environment_failure(RuntimeError("a bug")) is None

@@ -39,7 +39,8 @@ def test_every_shell_completes(shell: str) -> None:
 
 
 def test_files_are_offered_where_they_fit() -> None:
-    for name in ("cnn.pt", "cnn.last.pt", "cut.npy", "c.yaml", ".cnn.pt.lock"):
+    odd = ("c\x1b]0;title\x07.pt", "c\n.pt", "c\u202e.npy", os.fsdecode(b"c\xe9.yaml"))
+    for name in ("cnn.pt", "cnn.last.pt", "cut.npy", "c.yaml", ".cnn.pt.lock", *odd):
         Path(name).touch()
     Path("cases").mkdir()
     Path("cases/one.pt").touch()

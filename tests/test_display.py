@@ -12,6 +12,7 @@ from PIL import Image
 import digitsum
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.synthesis import compose
+from digitsum.display import Column, Table
 from digitsum.predictions import SHOWN, Predictions
 
 
@@ -32,6 +33,15 @@ def test_many_predictions_without_strips_are_cut() -> None:
     assert "<img" not in page
     assert f"<td>{SHOWN - 1} (value" in page
     assert "and 1,500 more" in page
+
+
+def test_a_printed_table_does_nothing_to_a_terminal() -> None:
+    odd = "a\x1b]0;title\x07\u202e\n"
+    text = str(Table(odd, [Column(odd, [odd]), Column("n", ["1"])], note=odd))
+    assert len(text.splitlines()) == 4
+    assert text.replace("\n", "").isprintable()
+    header, row = text.splitlines()[1:3]
+    assert len(header) == len(row)  # the column is as wide as what is shown
 
 
 def test_no_predictions() -> None:

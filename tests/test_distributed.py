@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +22,7 @@ from digitsum.errors import UsageError
 from digitsum.files import last_path
 from digitsum.recipe import Recipe
 from digitsum.training.data import TrainingData, batches
-from digitsum.training.distributed import World
+from digitsum.training.distributed import LAUNCHED, World, _compare
 from digitsum.training.resuming import StoppedRun, restore_run
 from digitsum.training.trainer import Trainer
 
@@ -82,6 +86,111 @@ def test_a_batch_too_small_to_share_is_refused(strips: StripSet) -> None:
 def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "3")  # alone it says nothing
     assert World.from_environment() == World(0, 1)
+
+
+OTHERS = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29400"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MASTER_PORT", "abc"), ("MASTER_PORT", "0"), ("MASTER_PORT", "99999"),
+        ("WORLD_SIZE", "0"), ("WORLD_SIZE", "-1"), ("WORLD_SIZE", "9" * 5000),
+        ("RANK", "2"), ("RANK", "x"), ("RANK", "1" * 5000), ("LOCAL_RANK", "x"),
+    ],
+)  # fmt: skip
+def test_a_launcher_that_says_nonsense_is_refused(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, said in {**OTHERS, name: value}.items():
+        monkeypatch.setenv(variable, said)
+    with pytest.raises(UsageError, match=f"^{name}={value} in the environment"):
+        World.from_environment()
+    assert set(OTHERS) == set(LAUNCHED)
+
+
+def test_the_command_that_started_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert World().command() == "digitsum"
+    assert World(3, 4).command() == "torchrun --nproc-per-node 4 -m digitsum"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert World(3, 8).command() == "torchrun --nnodes 4 --nproc-per-node 2 -m digitsum"
+
+
+def test_what_differs_is_named_with_its_process() -> None:
+    _compare([{"arch": "cnn", "epochs": 2}] * 3)
+    with pytest.raises(UsageError, match="epochs is 3 in process 1 and 2 in process 0"):
+        _compare([{"epochs": 2}, {"epochs": 3}])
+    with pytest.raises(UsageError, match="beta is 1 in process 2 and None in process 0"):
+        _compare([{"epochs": 2}, {"epochs": 2}, {"epochs": 2, "beta": 1}])
+
+
+def alone(**environment: str) -> subprocess.CompletedProcess[str]:
+    """One of two processes, of which the other never comes."""
+    command = [sys.executable, "-m", "digitsum", "train", "--arch", "cnn", "--data", "strips"]
+    env = {**os.environ, **OTHERS, **environment}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=240, check=False, env=env
+    )
+
+
+def test_processes_that_cannot_meet_say_why_in_one_line(folder: StripSet) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = alone(MASTER_PORT=str(port))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"error: process 0: port {port} is taken (")
+    done = alone(MASTER_ADDR="nowhere.invalid")
+    assert done.returncode == 2, done.stderr
+    assert "error: process 0: there is no machine nowhere.invalid (" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+EACH_ITS_OWN = """
+import os, sys
+from digitsum.cli import main
+own = sys.argv[1 + int(os.environ["RANK"])]
+sys.argv = ["digitsum", "train", "--device", "cpu", "--epochs", "2", *own.split()]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("--arch cnn --data strips", "--arch cnn --data others", "fingerprint of the strips is"),
+        ("--arch cnn --data strips", "--arch reader --data strips", "arch is reader in process 1"),
+        ("--arch cnn --data strips", "--arch cnn --data strips --epochs 3", "epochs is 3 in"),
+    ],
+)
+def test_processes_that_differ_all_say_so_and_end(
+    folder: StripSet, first: str, second: str, said: str
+) -> None:
+    Path("others").mkdir()  # as many, of the same width
+    np.save("others/data0.npy", folder.images()[::-1])
+    np.save("others/lab0.npy", folder.sums[::-1])
+    Path("each.py").write_text(EACH_ITS_OWN)
+    done = torchrun("each.py", first, second)
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert told, done.stderr  # torchrun ends one of them when the other has said it
+    assert all(f": the processes differ: {said}" in line for line in told), told
+    assert not list(Path().glob("*.pt"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="groups of processes as Unix has them")
+def test_ctrl_c_says_how_to_resume_with_as_many(folder: StripSet) -> None:
+    command = ["train", "--arch", "cnn", "--epochs", "5000", "--data", "strips", "--device", "cpu"]
+    process = subprocess.Popen(
+        [*TORCHRUN, "-m", "digitsum", *command],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not Path("cnn.last.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    stderr = process.communicate(timeout=120)[1]
+    said = "stopped; resume with: torchrun --nproc-per-node 2 -m digitsum train --resume "
+    assert stderr.count(f"{said}cnn.last.pt\n") == 1, stderr
 
 
 def test_gradients_are_those_of_one_process_that_adds_up_the_shares(folder: StripSet) -> None:

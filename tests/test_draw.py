@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from handwriting import written
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,8 +35,10 @@ pytest.importorskip("httpx2", reason="httpx2 is not installed")
 pytest.importorskip("playwright", reason="playwright is not installed")
 
 from playwright.sync_api import expect, sync_playwright
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from digitsum.draw import server
 from digitsum.draw.server import MAX_BYTES, make_app
 from digitsum.draw.strokes import HEIGHT, MAX_WIDTH, PEN, Stroke, parse, strip_of_strokes
 
@@ -154,9 +164,158 @@ def test_other_names_for_this_machine_are_not_answered(client: TestClient) -> No
     assert client.get("/predict").status_code == 405
 
 
-def test_a_port_that_is_taken_is_one_line() -> None:
-    import socket
+def test_a_machine_out_of_memory_is_an_answer_and_no_end(
+    client: TestClient, reader: LoadedModel
+) -> None:
+    takes_too_much = reader.module.register_forward_pre_hook(lambda *_: torch.empty(10**15))  # type: ignore[arg-type]
+    try:
+        response = client.post("/predict", json=READ)
+    finally:
+        takes_too_much.remove()
+    assert response.status_code == 503
+    assert "out of memory" in response.json()["error"]
+    assert client.post("/predict", json=READ).json()["digits"] == [1]
 
+
+def test_a_request_that_does_not_come_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never() -> Any:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(server, "MAX_SECONDS", 0.05)
+    with pytest.raises(server.Refused, match="was not here") as caught:
+        asyncio.run(server._content(Request({"type": "http"}, never)))
+    assert caught.value.status == 408
+
+
+@contextmanager
+def serving(*code: str, host: str = "127.0.0.1", files: int = 256) -> Iterator[Any]:
+    """A real `digitsum draw`: its port and its process; `said.txt` holds what it says."""
+    import resource  # not on Windows
+
+    lines = [*code, "import sys", "from digitsum.__main__ import main", "main()"]
+    command = [sys.executable, "-c", "\n".join(lines), "draw", "--port", "0", "--device", "cpu"]
+    with open("said.txt", "wb") as said:
+        process = subprocess.Popen(
+            [*command, "--host", host], stderr=said,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
+        )  # fmt: skip
+    try:
+        while not (found := re.search(r"http://\S+:(\d+)/ ", Path("said.txt").read_text())):
+            assert process.poll() is None, Path("said.txt").read_text()
+        yield int(found[1]), process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def connected(port: int, sent: bytes = b"") -> socket.socket:
+    made = socket.create_connection(("127.0.0.1", port), timeout=60)
+    made.sendall(sent)
+    return made
+
+
+def answer(port: int, sent: bytes) -> bytes:
+    """All that comes until the server closes the connection."""
+    with connected(port, sent) as made:
+        return b"".join(iter(lambda: made.recv(65536), b""))
+
+
+def posted(body: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
+    lines = [
+        b"POST /predict HTTP/" + version, b"Content-Type: application/json",
+        b"Connection: close", b"Content-Length: %d" % len(body), *headers, b"", body,
+    ]  # fmt: skip
+    return b"\r\n".join(lines)
+
+
+HOST = b"Host: 127.0.0.1"
+WHOLE = posted(json.dumps(READ).encode(), HOST)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_unfinished_requests_do_not_keep_it_from_ending(name: str) -> None:
+    number = signal.Signals[name]
+    with serving() as (port, process):
+        held = [connected(port, WHOLE[:-5]), connected(port, b"GET / HT"), connected(port)]
+        assert answer(port, WHOLE).startswith(b"HTTP/1.1 200")
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        for each in held:
+            each.close()
+    assert len(Path("said.txt").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_whatever_comes_is_answered_without_a_traceback() -> None:
+    with serving(host="0.0.0.0") as (port, _):
+        requests = {
+            400: [
+                posted(b"{}", b"Origin: http://127.0.0.1", version=b"1.0"),  # and no host
+                posted(b"{}", HOST, HOST), posted(b"[" * 99_000, HOST),
+                posted(b'{"strokes": [[[%s, 0]]]}' % (b"9" * 5000), HOST),
+                posted(b'{"a":' * 30_000, HOST), b"GET / HTTP/1.1\r\nHost: x\r\nX: \0\r\n\r\n",
+            ],
+            403: [posted(b"{}", HOST, b"Origin: http://[")],
+            404: [
+                posted(b"{}", b"Host: [", b"Origin: http://["),
+                posted(b'{"model": "\\ud800\\u001b"}', HOST),
+            ],
+            405: [b"OPTIONS / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"],
+            422: [posted(b'{"model": "reader", "strokes": [[[NaN, 1e999]]]}', HOST)],
+            200: [
+                b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close, upgrade\r\n"
+                b"Upgrade: websocket\r\n\r\n",
+                WHOLE.replace(b"Connection: close\r\n", b"") * 5 + WHOLE,
+            ],
+        }  # fmt: skip
+        for status, sent in requests.items():
+            for each in sent:
+                assert answer(port, each).startswith(b"HTTP/1.1 %d " % status), each[:200]
+        for end in (len(WHOLE) - 5, len(WHOLE)):  # broken off, the first half politely
+            for reset in (False, True) * 5:
+                with connected(port, WHOLE[:end]) as made:
+                    if reset:
+                        linger = struct.pack("ii", 1, 0)
+                        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        assert answer(port, WHOLE).startswith(b"HTTP/1.1 200")
+    assert len(Path("said.txt").read_text().splitlines()) == 2  # where, and who can reach it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("files", [64, 256])
+def test_more_connections_than_files_cost_no_words_and_no_later_answer(files: int) -> None:
+    with serving(files=files) as (port, _):
+        held = []
+        for _ in range(600):
+            try:
+                held.append(connected(port))
+            except OSError:  # nobody accepts them
+                break
+        for each in held:
+            each.close()
+        assert answer(port, WHOLE).startswith(b"HTTP/1.1 200")
+    assert len(Path("said.txt").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_connection_ends_whatever_is_left_unsent() -> None:
+    with serving("from digitsum.draw import serving", "serving.LIFETIME = 0.2") as (port, _):
+        for sent in (b"", b"GET / HTTP/1.1\r\nHost: ", b"GET / HTTP/1.1\r\nHost: x\r\nX: "):
+            assert answer(port, sent) == b""
+
+
+def test_a_host_that_no_machine_can_have_is_one_line() -> None:
+    for host in ("a..b", os.fsdecode(b"\xe9"), "nowhere.invalid", "\x1b]0;x\x07"):
+        result = CliRunner().invoke(cli, ["draw", "--host", host])
+        assert result.exit_code == 2
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("error: cannot listen on ")
+        assert line.isprintable()
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = CliRunner().invoke(cli, ["draw", "--port", str(port)])

@@ -117,9 +117,52 @@ def test_an_undecodable_name_serves_for_every_output(project: Path) -> None:
     assert line.startswith(rb"error: gone\n\xe9.pt does not exist")
 
 
+@pytest.mark.slow
+def test_a_terminal_of_ascii_gets_characters_for_grey(project: Path) -> None:
+    for encoding in (ASCII, {"PYTHONIOENCODING": "latin-1"}):
+        command = "digitsum predict strips/data0.npy --model a.pt --show"
+        drawn = shell(command, FORCE_COLOR="1", **encoding)
+        assert drawn.returncode == 0, drawn.stderr
+        assert rb"\u2580" not in drawn.stdout
+        assert b"@" in drawn.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", ["9" * 5000, "²", "0", "-5", "1", ""])
+def test_whatever_width_a_terminal_is_said_to_have(project: Path, width: str) -> None:
+    for command in ("recipes", "info", "eval a.pt"):
+        ended = shell(f"digitsum {command}", COLUMNS=width, LINES=width)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert len(ended.stdout) < 20_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="a terminal as Unix has it")
+def test_a_name_does_nothing_to_a_terminal(project: Path) -> None:
+    Path("\x1b]0;title\x07\u202e.npy").symlink_to("strips/data0.npy")
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "digitsum", "predict", "--model", "a.pt", "--shard", "1/25"]
+    done = subprocess.run([*command, *Path().glob("*.npy")], stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.returncode == 0, shown
+    assert r"\x1b]0;title\x07\u202e.npy,0," in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
 def test_text_of_names() -> None:
     assert as_text("a\n" + os.fsdecode(b"\xe9")) == "a\n\\xe9"
     assert as_text("é".encode().decode("ascii", "surrogateescape")) == "é"
+    assert on_one_line("日本 é ½ 🙂") == "日本 é ½ 🙂"
+    for code in (
+        *range(0x20), *range(0x7F, 0xA0),  # C0, DEL, C1
+        0xAD, 0x200B, 0x200D, 0xFEFF,  # soft hyphen, zero width
+        *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x061C,  # bidirectional overrides
+        0x2028, 0x2029, 0xE0041, 0xE000, 0xDC80, 0xD800,  # separators, tags, private, surrogates
+    ):  # fmt: skip
+        assert on_one_line(f"a{chr(code)}b").isprintable()
+        assert chr(code) not in on_one_line(chr(code))
     assert on_one_line("é…\t\n\x1b[1m\udce9\ud800") == "é…\\t\\n\\x1b[1m\\xe9\\ud800"
 
 

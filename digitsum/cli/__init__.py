@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
+from digitsum import signals
 from digitsum._version import __version__
 from digitsum.cli import (
     compare,
@@ -28,15 +30,27 @@ from digitsum.cli import (
     predict,
     recipes,
     report,
-    signals,
     streams,
     synth,
     train,
 )
 from digitsum.cli.help import Command
 from digitsum.display import on_one_line
-from digitsum.errors import DataWarning, DigitsumError
+from digitsum.errors import DataWarning, DigitsumError, is_out_of_memory
 from digitsum.training.distributed import World, is_lost_peer
+
+UsageProblem: Any = typer.BadParameter.__base__  # Typer exports only one kind of it
+
+# what a command can do about memory
+LESS = {
+    "train": "lower --batch-size, or train on fewer or narrower strips",
+    "eval": "give fewer or narrower strips",
+    "predict": "give smaller pictures or narrower strips",
+    "compare": "give fewer models, or fewer or narrower strips",
+    "report": "give fewer models, or fewer or narrower strips",
+    "draw": "give fewer models",
+    "synth": "lower --strips or --width",
+}
 
 
 class Boundary(TyperGroup):
@@ -49,7 +63,7 @@ class Boundary(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs a command."""
-        with _boundary(), warnings.catch_warnings():
+        with _boundary(ctx), warnings.catch_warnings():
             warnings.simplefilter("always", DataWarning)
             for library in ("PIL", "torch", "onnx"):  # of odd files, of which an error says all
                 warnings.filterwarnings("ignore", module=library)
@@ -60,26 +74,33 @@ class Boundary(TyperGroup):
 
 
 @contextmanager
-def _boundary() -> Iterator[None]:
+def _boundary(ctx: Any = None) -> Iterator[None]:
     """Expected failures and signals end the command with their exit codes."""
     try:
         yield
-    except DigitsumError as error:
-        if os.environ.get("DIGITSUM_DEBUG") == "1":
+    except UsageProblem as error:
+        if type(error).__name__ != "NoArgsIsHelpError":  # whose message is the help
+            error.message = on_one_line(error.message)
+        raise
+    except Exception as error:
+        debugging = os.environ.get("DIGITSUM_DEBUG") == "1"
+        line = _in_words(error, ctx.invoked_subcommand if ctx else None)
+        if line is None or debugging or isinstance(error, BrokenPipeError):
             raise
-        _say(str(error))
-        raise typer.Exit(error.exit_code) from error
-    except (MemoryError, OSError, RuntimeError) as error:
-        if isinstance(error, BrokenPipeError) or os.environ.get("DIGITSUM_DEBUG") == "1":
-            raise
-        if not (line := _environment_failure(error)):
-            raise
+        if is_out_of_memory(error):
+            traceback.clear_frames(error.__traceback__)  # there is none to say so before
         _say(line)
-        raise typer.Exit(1) from error
+        raise typer.Exit(_exit_code(error)) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(130) from error
     except signals.Terminated as error:
         raise typer.Exit(error.exit_code) from error
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, DigitsumError) and not is_out_of_memory(error):
+        return error.exit_code
+    return 1
 
 
 def _show_warning(
@@ -92,26 +113,32 @@ def _show_warning(
 ) -> None:
     """What is odd about the strips as a line on stderr; other warnings as Python shows them."""
     if not issubclass(category, DataWarning):
-        typer.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
-    elif World.from_environment().is_main:  # all processes see the same strips
+        shown = warnings.formatwarning(message, category, filename, lineno)
+        typer.echo("\n".join(map(on_one_line, shown.splitlines())), err=True)
+    elif _world().is_main:  # all processes see the same strips
         typer.echo(on_one_line(f"warning: {message}"), err=True)
 
 
 def _say(line: str) -> None:
     """One line on stderr; of several processes it says which."""
-    try:
-        world = World.from_environment()
-    except DigitsumError:  # which is what is being said
-        world = World()
-    who = f"process {world.rank}: " if world.size > 1 else ""
+    who = f"process {world.rank}: " if (world := _world()).size > 1 else ""
     typer.echo(on_one_line(f"error: {who}{line}"), err=True)
 
 
-def _environment_failure(error: Exception) -> str | None:
-    """One line for a failure of the machine rather than of digitsum; None for a bug."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out of memory: lower --batch-size, or use fewer or narrower strips"
-    if World.from_environment().size > 1 and is_lost_peer(error):
+def _world() -> World:
+    try:
+        return World.from_environment()
+    except DigitsumError:  # which is said, or has been
+        return World()
+
+
+def _in_words(error: Exception, command: str | None) -> str | None:
+    """What to say of an error; None if it is a bug."""
+    if is_out_of_memory(error):
+        return f"out of memory: {LESS.get(command or '', 'close other programs')}, or free some"
+    if isinstance(error, DigitsumError):
+        return str(error)
+    if _world().size > 1 and is_lost_peer(error):
         return "another process of the run ended: see what it says"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = error.filename or "the output"
@@ -162,14 +189,19 @@ def _digitsum(
 
 
 def main() -> None:
-    """Entry point of the `digitsum` command."""
+    """Runs the command line. The `digitsum` command comes here through `digitsum.__main__`."""
     streams.prepare()
     signals.install()
     malloc.keep_freed()
+    # what torch's C++ logs, with stacks, on the way to an exception that is told in one line
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     try:
         app(prog_name="digitsum")
     except SystemExit as ending:
-        if not ending.code:
-            signals.ignore()
+        stopped = isinstance(ending.code, int) and ending.code > 128
+        signals.restore() if stopped else signals.ignore()
         streams.settle()
         raise
+    except MemoryError:  # there was not even enough to say so
+        os.write(2, b"error: out of memory: close other programs\n")
+        sys.exit(1)

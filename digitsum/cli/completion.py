@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from digitsum.display import on_one_line
+
 DATA = ("builtin", "mnist", "mnist-test")  # as in digitsum.datasets.NAMES
 
 
@@ -34,7 +36,7 @@ def _named(names: tuple[str, ...], incomplete: str) -> list[str]:
 
 
 def _paths(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
-    """Files with these suffixes, and folders with a slash, hidden ones left out."""
+    """Files with these suffixes and folders with a slash, those that a terminal shows as they are."""
     folder, _, start = incomplete.rpartition("/")
     root = f"{folder}/" if "/" in incomplete else ""
     try:
@@ -46,5 +48,6 @@ def _paths(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
         for path in found
         if path.name.startswith(start)
         and not path.name.startswith(".")
+        and path.name == on_one_line(path.name)
         and (path.is_dir() or path.suffix.lower() in suffixes)
     ]

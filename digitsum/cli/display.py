@@ -14,9 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from digitsum.cli.signals import Terminated
+from digitsum.coercion import whole_number
 from digitsum.display import Table
 from digitsum.files import last_path
+from digitsum.signals import Terminated
 from digitsum.training.distributed import World
 from digitsum.training.events import OnEvent, Result
 from digitsum.training.progress import TrainingDisplay, plain_console, shows_bars
@@ -93,8 +94,7 @@ def show_table(table: Table, console: Console = stdout) -> None:
     """Draws a table at the width of the terminal."""
     table = table.on_lines()
     if not console.is_terminal:
-        columns = os.environ.get("COLUMNS", "")
-        console.width = int(columns) if columns.isdecimal() else PIPE_WIDTH
+        console.width = whole_number(os.environ.get("COLUMNS", "")) or PIPE_WIDTH
     console.print(draw_table(table, console.width))
 
 
@@ -134,7 +134,8 @@ def run_shown(path: Path, train: Callable[[OnEvent], Result], resumed: bool = Fa
         with display:
             result = train(display)
     except (KeyboardInterrupt, Terminated):
-        how = f"; resume with: digitsum train --resume {last_path(path)}"
+        command = World.from_environment().command()
+        how = f"; resume with: {command} train --resume {last_path(path)}"
         say("stopped" + (how if display.kept or resumed else ": no epoch was finished"))
         raise
     show_result(result)

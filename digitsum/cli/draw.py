@@ -55,9 +55,8 @@ def draw(
     otherwise. Needs the extra draw: pip install 'digitsum[draw]'.
     """
     try:
-        import uvicorn
-
         from digitsum.draw.server import make_app
+        from digitsum.draw.serving import serve
     except ModuleNotFoundError as error:
         raise InstallationError(
             f"the page needs {error.name}, which is not installed: pip install 'digitsum[draw]'"
@@ -73,8 +72,7 @@ def draw(
         say(f"warning: everyone who can reach {host} can use this page")
     name = f"[{host}]" if ":" in host else host
     say(f"write digits at http://{name}:{port}/ (Ctrl-C ends it)")
-    config = uvicorn.Config(app, log_level="warning", server_header=False)
-    uvicorn.Server(config).run(sockets=[listening])
+    serve(app, listening)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -87,8 +85,9 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # of a name that no machine can have
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"cannot listen on {host}, port {port} ({error.strerror}): give another --host or "
-            "--port, or --port 0 for any that is free"
+            f"cannot listen on {host}, port {port} ({reason}): give another --host or --port, or "
+            "--port 0 for any that is free"
         ) from error

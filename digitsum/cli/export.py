@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from digitsum.cli import completion, options
-from digitsum.cli.loading import load_models
+from digitsum.cli.loading import load_models, model_files
 from digitsum.errors import InstallationError, UsageError
-from digitsum.files import check_output
+from digitsum.files import check_output, reserved_output
 
 EXAMPLES = (
     "digitsum export reader reader.onnx",
@@ -41,7 +41,8 @@ def export(
     """
     if out.suffix.lower() != ".onnx":
         raise UsageError(f"{out}: name the file .onnx")
-    check_output(out, overwrite)
+    inputs = model_files([model], arch)
+    check_output(out, overwrite, inputs)
     asked = options.digit_count(digits_per_strip)
     try:
         import onnx  # noqa: F401 - the exporter needs both, and says so late
@@ -54,11 +55,11 @@ def export(
     from digitsum.onnx import export as write
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # the exporter talks
-    with progress_bar("exporting", 3) as advance:
+    with reserved_output(out, overwrite, inputs), progress_bar("exporting", 3) as advance:
         (loaded,) = load_models([model], "cpu", "fp32", arch)
         advance(1)
         count = loaded.digit_count(asked)
         loaded.check_width(loaded.width, count)
-        write(loaded, out, count, advance)
+        write(loaded, out, count, advance, overwrite)
     size = out.stat().st_size / 1e6
     say(f"wrote {out}, {size:.1f} MB: strips uint8 (N, 40, {loaded.width})")

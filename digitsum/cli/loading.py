@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitsum.errors import UsageError
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+SIBLINGS = ("lab", "labels", "truth")  # names for `data` of what belongs to strips
 
 if TYPE_CHECKING:
     from digitsum.datasets.strips import StripSet
@@ -43,6 +48,53 @@ def load_models(
 
 def _listed(names: set[str]) -> str:
     return ", ".join(sorted(names))
+
+
+def model_files(models: Iterable[Path | str], arch: Sequence[str] | None = None) -> list[Path]:
+    """Where checkpoints, bundled or not, and modules may lie; see `files.check_output`."""
+    modules = [name.partition(":")[0].replace(".", "/") for name in arch or ()]
+    found = [Path(f"{module}.py") for module in modules]
+    return found + [path for name in models for path in (Path(name), WEIGHTS / f"{name}.pt")]
+
+
+def strip_files(
+    sources: Iterable[Path | str], labels: Path | None = None, mnist_root: Path | None = None
+) -> list[Path]:
+    """Strips and pictures with their labels and truth; see `files.check_output`.
+
+    Args:
+        sources: Files and folders; names such as `mnist` are none.
+        labels: `--labels`.
+        mnist_root: `--mnist-root`.
+    """
+    found = [labels] if labels else []
+    if mnist_root and _is_folder(mnist_root):
+        found += mnist_root.glob("MNIST/raw/*")
+    for path in map(Path, sources):
+        found += _in_folder(path) if _is_folder(path) else [path, *_siblings(path)]
+    return found
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - it knows of names that are too long
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """What is read where a folder is named, and what belongs to that."""
+    from digitsum.datasets.pictures import SUFFIXES
+
+    strips = re.compile(rf"(data|{'|'.join(SIBLINGS)})\d*\.np[yz]", re.IGNORECASE)
+    try:
+        names = list(folder.iterdir())
+    except OSError:  # who reads it will say so
+        return []
+    return [p for p in names if strips.fullmatch(p.name) or p.suffix.lower() in SUFFIXES]
+
+
+def _siblings(path: Path) -> list[Path]:
+    """Labels and truth of one file of strips, whether there are any or not."""
+    names = [path.name.replace("data", word, 1) for word in SIBLINGS if "data" in path.name]
+    return [path.with_name(name).with_suffix(end) for name in names for end in (".npy", ".npz")]
 
 
 def strips_for(

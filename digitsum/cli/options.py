@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from digitsum.cli import completion
+from digitsum.coercion import whole_number
 from digitsum.errors import UsageError
 
 DATA, MODEL, RUN, OUTPUT = "Data", "Model", "Run", "Output"  # groups in the help
@@ -136,6 +137,6 @@ def digit_count(text: str | None) -> Any:
     """
     if text is None or text == "any":
         return text
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+    if not (count := whole_number(text)):
         raise UsageError(f"--digits-per-strip {text}: give a whole number from 1 up, or any")
-    return int(text)
+    return count

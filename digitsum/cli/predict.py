@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from digitsum.cli import completion, options
-from digitsum.cli.loading import load_models
+from digitsum.cli.loading import load_models, model_files, strip_files
+from digitsum.coercion import whole_number
 from digitsum.display import counted
 from digitsum.errors import DataError, UsageError
 from digitsum.files import is_checkpoint, is_last
@@ -110,7 +111,7 @@ def predict(
     from digitsum.datasets.folders import named
     from digitsum.evaluation.overlap import TrainingOverlap, overlap_of_strips
     from digitsum.file_predictor import predict_files
-    from digitsum.files import check_output
+    from digitsum.files import reserved_output
 
     if show and out is None and (as_json or format):
         raise UsageError("--show draws on stdout: give --out too for what is to be written")
@@ -119,40 +120,40 @@ def predict(
         raise UsageError("--min-confidence marks rows, and .npy holds sums alone: write .csv")
     number, shards = (1, 1) if shard is None else _shard(shard, kind)
     count = options.digit_count(digits_per_strip)
-    if out is not None:
-        check_output(out, overwrite)
-    (loaded,) = load_models([model or "reader"], device, precision, arch)
-    found = predict_files(loaded, images, count, (number, shards), skip_broken=True)
-    if model is None:  # said once all files are open: an error stands alone
-        say(f"using the bundled weights (reader){_checkpoints_here()}")
-    for line in (*found.notes, *(f"left out: {error}" for error in found.broken.values())):
-        say(line)
-    if min_confidence is not None and not found.has_confidence:
-        raise UsageError(f"--min-confidence: {loaded.name} gives no confidence")
-    overlap, unsure = TrainingOverlap(), 0
-    draw = show_predictions if show else _nothing
-    writer = writers.open_writer(
-        kind, out, loaded.name, loaded.arch, header=number == 1, min_confidence=min_confidence
-    )
-    bar = progress_bar("predicting", len(found)) if out else nullcontext(_nothing)
-    with nullcontext(_nothing) if show and out is None else writer as write, bar as advance:
-        for chunk in found:
-            write(chunk)
-            draw(chunk)
-            overlap += overlap_of_strips(loaded.checkpoint, chunk.strips)
-            confidence = chunk.predictions.confidence
-            if min_confidence is not None and confidence is not None:
-                unsure += int((confidence < min_confidence).sum())
-            advance(len(chunk.predictions))
-    if min_confidence is not None:
-        total = counted(len(found), "prediction")
-        say(f"{unsure:,} of {total} below a confidence of {min_confidence:g}")
-    say_overlap(loaded.name, overlap)
-    if out is not None:
-        say(f"wrote {counted(len(found), 'prediction')} to {out}")
-    if found.broken:
-        files = counted(len(found.broken), "file")
-        raise DataError(f"{files} left out ({named(list(found.broken))}), the others predicted")
+    inputs = [*strip_files(images), *model_files([model or "reader"], arch)]
+    with reserved_output(out, overwrite, inputs) if out else nullcontext():
+        (loaded,) = load_models([model or "reader"], device, precision, arch)
+        found = predict_files(loaded, images, count, (number, shards), skip_broken=True)
+        if model is None:  # said once all files are open: an error stands alone
+            say(f"using the bundled weights (reader){_checkpoints_here()}")
+        for line in (*found.notes, *(f"left out: {error}" for error in found.broken.values())):
+            say(line)
+        if min_confidence is not None and not found.has_confidence:
+            raise UsageError(f"--min-confidence: {loaded.name} gives no confidence")
+        overlap, unsure = TrainingOverlap(), 0
+        draw = show_predictions if show else _nothing
+        writer = writers.open_writer(
+            kind, out, loaded.name, loaded.arch, number == 1, min_confidence, overwrite
+        )
+        bar = progress_bar("predicting", len(found)) if out else nullcontext(_nothing)
+        with nullcontext(_nothing) if show and out is None else writer as write, bar as advance:
+            for chunk in found:
+                write(chunk)
+                draw(chunk)
+                overlap += overlap_of_strips(loaded.checkpoint, chunk.strips)
+                confidence = chunk.predictions.confidence
+                if min_confidence is not None and confidence is not None:
+                    unsure += int((confidence < min_confidence).sum())
+                advance(len(chunk.predictions))
+        if min_confidence is not None:
+            total = counted(len(found), "prediction")
+            say(f"{unsure:,} of {total} below a confidence of {min_confidence:g}")
+        say_overlap(loaded.name, overlap)
+        if out is not None:
+            say(f"wrote {counted(len(found), 'prediction')} to {out}")
+        if found.broken:
+            files = counted(len(found.broken), "file")
+            raise DataError(f"{files} left out ({named(list(found.broken))}), the others predicted")
 
 
 def _nothing(chunk: FilePredictions | int) -> None:
@@ -161,12 +162,12 @@ def _nothing(chunk: FilePredictions | int) -> None:
 
 def _shard(text: str, kind: str) -> tuple[int, int]:
     """`2/8` as 2 and 8."""
-    number, _, shards = text.partition("/")
-    if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
+    number, shards = map(whole_number, text.partition("/")[::2])
+    if number is None or shards is None or not 1 <= number <= shards:
         raise UsageError(f"--shard {text}: give I/N, the I-th of N shards, such as 1/8")
     if kind == "json":
         raise UsageError("--shard goes with CSV, JSON lines and .npy: give --format jsonl")
-    return int(number), int(shards)
+    return number, shards
 
 
 def _checkpoints_here() -> str:

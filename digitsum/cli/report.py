@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from digitsum.cli import completion, options
-from digitsum.cli.loading import load_models, strips_for
+from digitsum.cli.loading import load_models, model_files, strip_files, strips_for
 from digitsum.display import as_text
 from digitsum.errors import InstallationError
-from digitsum.files import check_output, whole_file
+from digitsum.files import check_output, reserved_output, whole_file
 
 EXAMPLES = (
     "digitsum report cnn.pt reader --data mnist-test",
@@ -45,7 +45,8 @@ def report(
     Without --data, the strips are those on which all the models were validated. Needs the extra
     report: pip install 'digitsum[report]'.
     """
-    check_output(out, overwrite)
+    inputs = [*model_files(models, arch), *strip_files(data or (), labels, mnist_root)]
+    check_output(out, overwrite, inputs)
     try:
         from digitsum.report.content import build_content
         from digitsum.report.page import render
@@ -56,11 +57,14 @@ def report(
     from digitsum.cli.display import progress_bar, say
     from digitsum.evaluation.comparison import strips_to_predict
 
-    loaded = load_models(models, device, precision, arch)
-    strips = strips_for(loaded, data, labels, mnist_root)
-    with progress_bar("comparing", strips_to_predict(loaded, strips)) as advance:
-        content = build_content(loaded, strips, advance)
-    page = as_text(render(content)).encode()
-    with whole_file(out) as stream:
-        stream.write(page)
+    with reserved_output(out, overwrite, inputs):
+        loaded = load_models(models, device, precision, arch)
+        own = [name for model in loaded for name in model.checkpoint.data["name"]]
+        check_output(out, overwrite, strip_files(() if data else own))
+        strips = strips_for(loaded, data, labels, mnist_root)
+        with progress_bar("comparing", strips_to_predict(loaded, strips)) as advance:
+            content = build_content(loaded, strips, advance)
+        page = as_text(render(content)).encode()
+        with whole_file(out, overwrite) as stream:
+            stream.write(page)
     say(f"wrote {out}, {len(page) / 1e6:.1f} MB: open it in a browser")

@@ -7,6 +7,10 @@ import os
 import sys
 from typing import Any
 
+from digitsum.coercion import whole_number
+
+WIDEST = 10_000  # characters that a terminal may be said to have
+
 
 class _Words(io.FileIO):
     """stderr. Words that cannot be written are dropped: a full disk costs them and no result."""
@@ -24,8 +28,12 @@ def prepare() -> None:
     """Makes the streams take whatever a command writes.
 
     A closed one becomes /dev/null; else the next file to be opened would take its place. Characters
-    that the encoding of stdout or stderr lacks are written as escapes.
+    that the encoding of stdout or stderr lacks are written as escapes. COLUMNS and LINES that are
+    no size of a terminal are dropped: rich takes them as they are.
     """
+    for name in ("COLUMNS", "LINES"):
+        if not 1 <= (whole_number(os.environ.get(name, "")) or 0) <= WIDEST:
+            os.environ.pop(name, None)
     for number in range(3):
         try:
             os.fstat(number)

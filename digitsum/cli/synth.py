@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from digitsum.cli import options
+from digitsum.coercion import whole_number
 from digitsum.display import counted
 from digitsum.errors import UsageError
 
@@ -78,15 +78,16 @@ def synth(
     """
     from digitsum.cli.display import say
     from digitsum.datasets.digits import load_digits
-    from digitsum.datasets.synthesis import check_folder, compose, write
+    from digitsum.datasets.synthesis import compose, reserved_folder, write
 
     wanted = _range(per_strip)
     if files > strips:
         few = counted(strips, "strip")
         raise UsageError(f"--files {files}: {few} cannot be spread over more files")
-    check_folder(out, files, overwrite)
-    made = compose(load_digits(digits, mnist_root), strips, wanted, width, seed)
-    write(made, out, files)
+    inputs = [Path(digits, name) for name in ("digits.npy", "labels.npy")]
+    with reserved_folder(out, files, overwrite, inputs):
+        made = compose(load_digits(digits, mnist_root), strips, wanted, width, seed)
+        write(made, out, files, overwrite)
     count, height, pixels = made.images.shape
     say(
         f"wrote {counted(count, 'strip')} of {height} x {pixels} pixels in "
@@ -97,8 +98,8 @@ def synth(
 
 def _range(text: str) -> tuple[int, int]:
     """`4` or `1-8` as fewest and most."""
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip())
-    if not match:
+    fewest, dash, most = text.strip().partition("-")
+    ends = whole_number(fewest), whole_number(most if dash else fewest)
+    if ends[0] is None or ends[1] is None:
         raise UsageError(f"--per-strip {text}: give a number of digits, 4, or a range, 1-8")
-    fewest = int(match[1])
-    return fewest, int(match[2] or fewest)
+    return ends[0], ends[1]

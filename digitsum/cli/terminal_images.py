@@ -40,6 +40,7 @@ def _show(prediction: Prediction) -> None:
     assert strip is not None
     width = min(stdout.width, MAX_CHARACTERS, strip.shape[1])
     colour = stdout.color_system is not None and not stdout.no_color
+    colour &= not stdout.options.ascii_only  # which has no half blocks
     stdout.print(render_strip(strip, width, colour))
     if prediction.digits is not None and prediction.positions is not None:
         scale = width / strip.shape[1]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from digitsum.cli import completion, options
-from digitsum.cli.loading import find_modules_here
+from digitsum.cli.loading import find_modules_here, model_files, strip_files
 from digitsum.display import counted
 from digitsum.files import check_checkpoint_paths
 from digitsum.training.distributed import World
@@ -164,14 +164,19 @@ def train(
     if ":" in str(given.get("arch")):
         find_modules_here()
     strips = DataOptions(data or (), labels, mnist_root)
+    inputs = [*strip_files(data or (), labels), *([recipe] if recipe else [])]
     if resume is None:
-        _start(given, strips, out, overwrite)
+        _start(given, strips, out, overwrite, inputs)
     else:
         _resume(resume, given, strips, out)
 
 
 def _start(
-    given: Mapping[str, Scalar], data: DataOptions, out: Path | None, overwrite: bool
+    given: Mapping[str, Scalar],
+    data: DataOptions,
+    out: Path | None,
+    overwrite: bool,
+    inputs: Sequence[Path],
 ) -> None:
     """A run from its beginning."""
     from digitsum.recipe import Recipe
@@ -182,7 +187,7 @@ def _start(
 
     path = out or training.default_path(recipe.arch)
     if World.from_environment().is_main:  # the others would find what it has just written
-        check_checkpoint_paths(path, overwrite)
+        check_checkpoint_paths(path, overwrite, [*inputs, *model_files([recipe.weights])])
 
     from digitsum.cli.display import run_shown, say
     from digitsum.models import resolve_options
@@ -194,7 +199,7 @@ def _start(
     run_shown(
         path,
         lambda report: training.train(
-            strips, recipe, out=path, overwrite=True, progress=False, on_event=report
+            strips, recipe, out=path, overwrite=overwrite, progress=False, on_event=report
         ),
     )
 

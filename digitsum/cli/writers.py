@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from digitsum.display import as_text
+from digitsum.display import as_text, on_one_line
 from digitsum.errors import UsageError
 from digitsum.files import whole_file
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from digitsum.predictions import Prediction
 
 COLUMNS = ("file", "index", "sum", "value", "confidence", "digits", "positions")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what one begins with
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".npy": "npy", ".json": "json"}
 
 Write = Callable[["FilePredictions"], None]
@@ -51,6 +52,7 @@ def open_writer(
     arch: str,
     header: bool = True,
     min_confidence: float | None = None,
+    overwrite: bool = True,
 ) -> Iterator[Write]:
     """A function that writes predictions, to stdout or, whole or not at all, to a file.
 
@@ -62,17 +64,18 @@ def open_writer(
         header: Whether a CSV begins with the names of its columns.
         min_confidence: Where it is given, a last column `confident` says whether a prediction
             reaches it.
+        overwrite: Whether a file that has appeared meanwhile is replaced.
     """
-    if kind == "npy":
-        with _sums(out) as write:
-            yield write
-    elif out is None:
+    if out is None:
         if isinstance(sys.stdout, io.TextIOWrapper):  # as in a file, whatever the locale
             sys.stdout.reconfigure(encoding="utf-8")
         with _lines(kind, sys.stdout, model, arch, header, min_confidence) as write:
             yield write
+    elif kind == "npy":
+        with whole_file(out, overwrite) as stream, _sums(stream) as write:
+            yield write
     else:
-        with whole_file(out) as stream:
+        with whole_file(out, overwrite) as stream:
             text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
             with _lines(kind, text, model, arch, header, min_confidence) as write:
                 yield write
@@ -87,11 +90,12 @@ def _lines(
     """Rows as they come, so that memory does not grow with the number of strips."""
     names = COLUMNS if min_confidence is None else (*COLUMNS, "confident")
     table = csv.writer(text, lineterminator="\n")
+    told = on_one_line if kind == "csv" and text.isatty() else as_text  # a file has it whole
     comma = itertools.chain([""], itertools.repeat(",\n"))  # between rows of a JSON document
 
     def write(chunk: FilePredictions) -> None:
         for index, prediction in enumerate(chunk.predictions, chunk.start):
-            row = {"file": as_text(chunk.file), "index": index, **_plain(prediction)}
+            row = {"file": told(chunk.file), "index": index, **_plain(prediction)}
             if min_confidence is not None:
                 row["confident"] = (prediction.confidence or 0) >= min_confidence
             if kind == "csv":
@@ -112,15 +116,13 @@ def _lines(
 
 
 @contextmanager
-def _sums(out: Path | None) -> Iterator[Write]:
+def _sums(stream: BinaryIO) -> Iterator[Write]:
     """All sums as one int64 array."""
     import numpy as np
 
-    assert out is not None  # `kind` gives npy for a file of that name alone
     sums: list[np.ndarray[Any, Any]] = []
     yield lambda chunk: sums.append(chunk.predictions.sum)
-    with whole_file(out) as stream:
-        np.save(stream, np.concatenate([np.zeros(0, np.int64), *sums]), allow_pickle=False)
+    np.save(stream, np.concatenate([np.zeros(0, np.int64), *sums]), allow_pickle=False)
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -146,9 +148,14 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
 
 
 def cell(value: object) -> object:
-    """A value as CSV holds it: lists with spaces between, true or false, nothing for None."""
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else value
+    """A value as CSV holds it: lists with spaces between, true or false, nothing for None.
+
+    A text that a spreadsheet would compute, as it begins like a formula, gets an apostrophe before
+    it (OWASP, CSV Injection). Numbers stay numbers.
+    """
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    if isinstance(value, int | float):
+        return value
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text

@@ -76,7 +76,10 @@ def open_data(
 
 def _known_as(source: str) -> str:
     """A source by which it is known again: its name, or its real path."""
-    return source if source in NAMES else os.path.realpath(source)
+    try:
+        return source if source in NAMES else os.path.realpath(source)
+    except ValueError:  # a name that no file can have, of which opening says why
+        return source
 
 
 def as_strip_set(data: StripSet | Sources) -> StripSet:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.datasets.strips import CHUNK, Images
+from digitsum.datasets.strips import CHUNK, Images, at_once
 from digitsum.errors import DataWarning
 
 GREY = 25  # of 255: no background of a strip is lighter
@@ -32,7 +32,7 @@ def warn_of_appearance(files: Sequence[Images], name: str) -> None:
         files: N strips each.
         name: What the strips are called.
     """
-    kinds = np.concatenate([kinds_of(file[0:CHUNK]) for file in files])
+    kinds = np.concatenate([kinds_of(file[0 : at_once(CHUNK, file.shape[2])]) for file in files])
     total = sum(file.shape[0] for file in files)
     seen = f"{total:,}" if len(kinds) == total else f"the first {len(kinds):,}"
     for kind, (said, advice) in ODD.items():

@@ -1,7 +1,7 @@
 """Arrays as strips and sums, in memory or in `.npy` files: checked and brought to one form.
 
 The contract for images, stated once. Shapes (N, 40, W), (N, 40, W, 1), (N, 1, 40, W), flat
-(N, 6720), or one strip (40, W); W from 28 up. What could be one strip or forty flat ones is
+(N, 6720), or one strip (40, W); W in 28..10000. What could be one strip or forty flat ones is
 refused. Integers in 0..255 or 0..1; floats in 0..1 or 0..255, which of the two is decided once a
 file, with a margin. NaN and infinities are refused. Labels (N,) or (N, 1), whole and non-negative,
 of any numeric type. Nothing is ever unpickled.
@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.datasets.npy import Stamp, map_array
-from digitsum.datasets.strips import CHUNK, FLAT_WIDTH, MIN_WIDTH, ROWS
+from digitsum.datasets.npy import NpyFile
+from digitsum.datasets.strips import CHUNK, FLAT_WIDTH, MAX_WIDTH, MIN_WIDTH, ROWS
+from digitsum.display import counted
 from digitsum.errors import DataError, DataWarning
 
 BRIGHT = 64  # of 255: no file of strips has all its pixels below
@@ -27,19 +28,36 @@ AMBIGUOUS = ROWS * MIN_WIDTH  # pixels in the narrowest flat strip
 DIM = 0.5  # of the scale: few files of strips have all their pixels below
 MARGIN = 0.2  # of the scale: resizing by a cubic spline leaves it by 0.15
 ROUNDING = 1e-3  # of which nothing has to be said
+CONVERTED = CHUNK // 8  # strips at a time: 3 MB of float32
+
+
+class Described(Protocol):
+    """What is known of an array before it is read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+
+class Stored(Described, Protocol):
+    """An array in memory, or in a file, of which a slice reads rows."""
+
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A checked `.npy` file of strips, mapped anew for each slice.
+    """A checked `.npy` file of strips, opened anew for each slice.
 
-    A mapping that stays open counts as this process's memory, hence one a slice.
+    A file that stays open counts as one of those that a process may have, hence one a slice.
     """
 
     path: Path
     shape: tuple[int, int, int]  # (N, 40, W)
     scale: float  # what stored values are multiplied by to reach 0..255
-    stamp: Stamp  # of the file as it was checked
+    stored: NpyFile = field(repr=False)  # as it was checked
 
     @classmethod
     def open(cls, path: Path) -> ImageFile:
@@ -48,55 +66,78 @@ class ImageFile:
         Raises:
             DataError: The file is not one of strips, or changes meanwhile.
         """
-        stamp = Stamp.of(path)
-        stored = map_array(path)
-        shape, scale = _strip_shape(stored, path), _scale(stored, path)
-        stamp.check()
-        return cls(path, shape, scale, stamp)
+        stored = NpyFile.open(path)
+        shape = strip_shape(stored, path)
+        return cls(path, shape, _scale(stored, path), stored)
 
     def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
         count, height, width = self.shape
-        self.stamp.check()
-        stored = map_array(self.stamp.file)
-        if stored.ndim == 2 and count == 1:
-            stored = stored[None]
-        strips = np.array(stored[rows])  # a copy, before the file is looked at again
-        self.stamp.check()
-        return _in_levels(strips.reshape(-1, height, width), self.scale)
+        if len(self.stored.shape) == 2 and count == 1:
+            return _in_levels(self.stored[:][None][rows], self.scale)
+        return _in_levels(self.stored[rows].reshape(-1, height, width), self.scale)
 
 
-def as_strips(images: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
+def as_strips(images: NDArray[np.generic], name: str, copy: bool = True) -> NDArray[np.uint8]:
     """An array in memory as uint8 strips (N, 40, W), by the same rules as a file.
 
     Args:
         images: In any of the shapes and types that files hold.
         name: For messages.
+        copy: Whether the strips have memory of their own in any case.
 
     Raises:
         DataError: These are no strips.
     """
-    shape = _strip_shape(images, name)
-    return _in_levels(images.reshape(shape), _scale(images, name))
+    shape = strip_shape(images, name)
+    strips = _in_levels(images.reshape(shape), _scale(images, name))
+    return strips.copy() if copy and np.may_share_memory(strips, images) else strips
 
 
 def _in_levels(strips: NDArray[Any], scale: float) -> NDArray[np.uint8]:
-    """Stored values times `scale`, rounded, as a new array of uint8."""
-    if strips.dtype != np.uint8 or scale != 1:
+    """Stored values times `scale`, rounded, as uint8; a few strips at a time."""
+    if strips.dtype == np.uint8 and scale == 1:
+        return strips
+    levels = np.empty(strips.shape, np.uint8)
+    size = _rows_at_once(strips, CONVERTED)
+    for start in range(0, len(strips), size):
         with np.errstate(under="ignore"):  # of pixels that are nearly 0
-            strips = np.rint(np.clip(strips.astype(np.float32) * scale, 0, 255))
-    return np.array(strips, dtype=np.uint8)
+            scaled = strips[start : start + size].astype(np.float32) * scale
+            levels[start : start + size] = np.rint(np.clip(scaled, 0, 255))
+    return levels
 
 
-def read_labels(path: Path) -> NDArray[np.int64]:
+def _rows_at_once(stored: Described, strips: int) -> int:
+    """At most so many rows of an array, and no more than take the room of common strips."""
+    row = max(1, math.prod(stored.shape[1:]))
+    return max(1, min(strips, strips * ROWS * FLAT_WIDTH // row))
+
+
+def read_labels(path: Path, strips: ImageFile | None = None) -> NDArray[np.int64]:
     """Sums from a `.npy` file, (N,) int64.
 
+    Args:
+        path: The file.
+        strips: Those that the labels belong to; their numbers are compared before any is read.
+
     Raises:
-        DataError: They are not whole, non-negative numbers of shape (N,) or (N, 1).
+        DataError: They are not whole, non-negative numbers of shape (N,) or (N, 1), or not one
+            for each strip.
     """
-    stamp = Stamp.of(path)
-    stored = np.array(map_array(path))
-    stamp.check()
-    return as_sums(stored, path)
+    stored = NpyFile.open(path)
+    _check_labels(stored, path)
+    if strips and stored.shape[0] != strips.shape[0]:
+        raise DataError(
+            f"{path} holds {counted(stored.shape[0], 'label')} for the "
+            f"{counted(strips.shape[0], 'strip')} of {strips.path}: every strip needs one"
+        )
+    return as_sums(stored[:], path)
+
+
+def _check_labels(stored: Described, path: Path | str) -> None:
+    if stored.shape[1:] not in ((), (1,)) or not stored.shape or stored.dtype.kind not in "iuf":
+        raise DataError(
+            f"{path} holds {_describe(stored)}: labels are numbers of shape (N,) or (N, 1)"
+        )
 
 
 def as_sums(stored: NDArray[Any], path: Path | str) -> NDArray[np.int64]:
@@ -105,12 +146,8 @@ def as_sums(stored: NDArray[Any], path: Path | str) -> NDArray[np.int64]:
     Raises:
         DataError: They are not whole, non-negative numbers of shape (N,) or (N, 1).
     """
-    if stored.ndim == 2 and stored.shape[1] == 1:
-        stored = stored[:, 0]
-    if stored.ndim != 1 or stored.dtype.kind not in "iuf":
-        raise DataError(
-            f"{path} holds {_describe(stored)}: labels are numbers of shape (N,) or (N, 1)"
-        )
+    _check_labels(stored, path)
+    stored = stored.reshape(-1)
     with np.errstate(all="ignore"):
         if stored.dtype.kind == "f":
             stored = stored.astype(np.float64)  # half precision cannot be compared with the bound
@@ -124,10 +161,14 @@ def as_sums(stored: NDArray[Any], path: Path | str) -> NDArray[np.int64]:
     return stored.astype(np.int64)
 
 
-def _strip_shape(stored: NDArray[np.generic], path: Path | str) -> tuple[int, int, int]:
-    """(N, 40, W) for any of the shapes that strips come in."""
+def strip_shape(stored: Described, path: Path | str) -> tuple[int, int, int]:
+    """(N, 40, W) for any of the shapes that strips come in.
+
+    Raises:
+        DataError: It is none of them.
+    """
     shape = stored.shape
-    if stored.size == 0:
+    if not math.prod(shape):
         raise DataError(f"{path} holds no strips: its shape is {shape}")
     if len(shape) == 4 and shape[3] == 1:
         shape = shape[:3]
@@ -149,10 +190,15 @@ def _strip_shape(stored: NDArray[np.generic], path: Path | str) -> tuple[int, in
             f"{MIN_WIDTH} pixels wide, in shape (N, {ROWS}, W), (N, {ROWS}, W, 1), "
             f"(N, 1, {ROWS}, W), (N, {ROWS * FLAT_WIDTH}) or ({ROWS}, W)"
         )
+    if shape[2] > MAX_WIDTH:
+        raise DataError(
+            f"{path} holds strips {shape[2]:,} pixels wide, more than {MAX_WIDTH:,}: cut them into "
+            "pieces"
+        )
     return shape
 
 
-def _scale(stored: NDArray[np.generic], path: Path | str) -> float:
+def _scale(stored: Stored, path: Path | str) -> float:
     """What brings stored values to 0..255: 1, or 255 for floats in 0..1, 0/1 and booleans.
 
     Values just outside are cut off. What cannot be told is refused: 0..16 is neither.
@@ -202,15 +248,16 @@ class Levels:
     byte: int = 0  # bright ones, if white is 255
 
     @classmethod
-    def of(cls, stored: NDArray[np.generic], path: Path | str) -> Levels:
+    def of(cls, stored: Stored, path: Path | str) -> Levels:
         """Reads through an array, of uint8 only as far as it takes.
 
         Raises:
             DataError: There is a pixel that is not finite.
         """
         seen = cls()
-        for start in range(0, len(stored), CHUNK):
-            chunk: NDArray[Any] = stored[start : start + CHUNK]
+        size = _rows_at_once(stored, CHUNK)
+        for start in range(0, stored.shape[0], size):
+            chunk: NDArray[Any] = stored[start : start + size]
             seen.low = np.minimum(seen.low, chunk.min())  # these keep NaN
             seen.high = np.maximum(seen.high, chunk.max())
             if not np.isfinite([seen.low, seen.high]).all():
@@ -241,5 +288,5 @@ class Levels:
         return 255 if within and self.byte and self.above > 2 * self.unit else 0
 
 
-def _describe(stored: NDArray[np.generic]) -> str:
+def _describe(stored: Described) -> str:
     return f"{stored.dtype} of shape {stored.shape}"

@@ -5,6 +5,7 @@ All give `Digits`: grey 28x28 images, light on black, as strips are composed fro
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.datasets.npy import map_array
+from digitsum.datasets.npy import NpyFile
 from digitsum.display import counted
-from digitsum.errors import DataError, InstallationError
+from digitsum.errors import DataError
+from digitsum.file_kinds import open_regular
 from digitsum.torchvision_access import announced_on_stderr, torchvision, unreachable
 
+IDX_UINT8 = b"\0\0\x08"  # first bytes of a file of MNIST's; the fourth counts axes
 SIDE = 28  # rows and columns of a digit image
 
 
@@ -92,17 +95,31 @@ def _mnist(train: bool, root: Path | None) -> Digits:
             )
         _download(folder)
     try:
-        data = torchvision("datasets").MNIST(folder, train=train)
-        images, labels = data.data.numpy(), data.targets.numpy()
+        images, labels = (_idx(raw / name) for name in names)
         whole = images.shape[1:] == (SIDE, SIDE) and images.shape[:1] == labels.shape
-        if not whole or not np.isin(labels, range(10)).all():
+        if not whole or not len(images) or not np.isin(labels, range(10)).all():
             raise ValueError(f"images {images.shape}, labels {labels.shape}")
-    except InstallationError:
-        raise
-    except Exception as error:  # torchvision parses without checks: anything may come out
-        detail = str(error) or type(error).__name__
-        raise DataError(f"MNIST in {folder} is damaged ({detail}): replace its files") from error
-    return Digits(images, labels.astype(np.uint8))
+    except (OSError, ValueError) as error:
+        raise DataError(f"MNIST in {folder} is damaged ({error}): replace its files") from error
+    return Digits(images, labels)
+
+
+def _idx(path: Path) -> NDArray[np.uint8]:
+    """The array in a file of MNIST's own format (IDX), counted before it is read.
+
+    Raises:
+        ValueError: It is of another format, or of another size than its header says.
+        UnreadableFileError: It is missing, or no regular file.
+    """
+    with open_regular(path) as stream:
+        magic = stream.read(4)
+        if len(magic) < 4 or not magic.startswith(IDX_UINT8):
+            raise ValueError(f"{path.name} is of another format")
+        shape = np.frombuffer(stream.read(4 * magic[3]), ">u4").tolist()
+        held = os.fstat(stream.fileno()).st_size - stream.tell()
+        if math.prod(shape) != held:
+            raise ValueError(f"{path.name} is not whole")
+        return np.frombuffer(stream.read(held), np.uint8).reshape(shape)
 
 
 def _download(folder: Path) -> None:
@@ -123,20 +140,20 @@ def _folder(folder: Path) -> Digits:
     arrays = []
     for name in ("digits.npy", "labels.npy"):
         try:
-            arrays.append(map_array(folder / name))
+            arrays.append(NpyFile.open(folder / name))
         except DataError as error:
             raise DataError(
                 f"{folder / name} cannot be read ({error}): digits are `builtin`, `mnist`, "
                 "`mnist-test`, or a folder with digits.npy (M, 28, 28) and labels.npy (M,)"
             ) from error
     images, labels = arrays
-    if images.shape[1:] != (SIDE, SIDE) or images.dtype != np.uint8 or not len(images):
+    if images.shape[1:] != (SIDE, SIDE) or images.dtype != np.uint8 or not images.shape[0]:
         raise DataError(
             f"{folder / 'digits.npy'} holds {images.dtype} of shape {images.shape}: "
             "expected uint8 (M, 28, 28), light digits on black"
         )
-    whole = labels.dtype.kind in "iuf"
-    if not whole or labels.shape != (len(images),) or not np.isin(labels, range(10)).all():
-        wanted = counted(len(images), "label")
+    whole = labels.dtype.kind in "iuf" and labels.shape == images.shape[:1]
+    if not whole or not np.isin(shown := labels[:], range(10)).all():
+        wanted = counted(images.shape[0], "label")
         raise DataError(f"{folder / 'labels.npy'}: expected {wanted} in 0..9")
-    return Digits(np.array(images), labels.astype(np.uint8))
+    return Digits(images[:], shown.astype(np.uint8))

@@ -7,14 +7,30 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from digitsum.display import counted
+from digitsum.errors import DataError
 
+LONGEST = 300  # digits of a number in a name; of thousands, Python makes none
 NAMED = 3  # files that a line names, at most
+
+
+def entries(folder: Path) -> list[Path]:
+    """What a folder holds, in no order.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror})") from error
 
 
 def by_number(path: Path) -> list[tuple[int, str]]:
     """A key that sorts `2.png` before `10.png`."""
     runs = re.findall(r"\d+|\D+", path.name)
-    return [(int(run), "") if run.isdecimal() else (-1, run) for run in runs]
+    return [
+        (int(run), "") if run.isdecimal() and len(run) <= LONGEST else (-1, run) for run in runs
+    ]
 
 
 def is_hidden(path: Path) -> bool:
@@ -36,7 +52,7 @@ def left_out(folder: Path, taken: Collection[Path], wanted: str) -> list[str]:
         taken: What is read of it.
         wanted: What is read in a folder, in words.
     """
-    rest = sorted(set(folder.iterdir()) - set(taken), key=by_number)
+    rest = sorted(set(entries(folder)) - set(taken), key=by_number)
     hidden = [path for path in rest if is_hidden(path)]
     folders = [path for path in rest if path not in hidden and path.is_dir()]
     files = [path for path in rest if path not in hidden and path not in folders]

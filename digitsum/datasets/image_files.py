@@ -8,25 +8,40 @@ with their shadows and lines, are beyond this.
 
 from __future__ import annotations
 
-import zipfile
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.datasets.arrays import ImageFile, as_strips
-from digitsum.datasets.folders import by_number, is_hidden, left_out
-from digitsum.datasets.pictures import NAMES, SUFFIXES, grey_pages, is_picture
-from digitsum.datasets.strips import FLAT_WIDTH, MIN_WIDTH, ROWS
+from digitsum.datasets.arrays import ImageFile, as_strips, strip_shape
+from digitsum.datasets.folders import by_number, entries, is_hidden, left_out, named
+from digitsum.datasets.npy import Header
+from digitsum.datasets.npz import NpzFile
+from digitsum.datasets.pictures import BAND, MAX_PIXELS, NAMES, SUFFIXES, grey_pages, is_picture
+from digitsum.datasets.strips import FLAT_WIDTH, MAX_WIDTH, MIN_WIDTH, ROWS
 from digitsum.errors import DataError
-from digitsum.file_kinds import NPY, NPZ, PICTURE, first_bytes, obstacle, own_kind, recognized
+from digitsum.file_kinds import (
+    NPY,
+    NPZ,
+    PICTURE,
+    UnreadableFileError,
+    first_bytes,
+    obstacle,
+    open_regular,
+    own_kind,
+    recognized,
+)
 
 DIGIT_ROWS = 20  # height of a digit of MNIST in pixels
 MARGIN = 4  # pixels left free around all digits
-MAX_WIDTH = 10_000  # of its strip, in pixels
-MAX_UNPACKED = 1 << 30  # bytes of the arrays in a .npz
+UNPACKED = 100_000_000  # bytes of strips in a .npz, at most, besides twice what the file has
+MAX_UNPACKED = 1 << 30  # bytes of them in a file of any size
 BLACK = 0.02  # grey level of a strip's background, at most: a JPEG's black is not quite black
 FULL_CONTRAST = 0.5  # grey level that the digits of a strip reach
 INK = 0.25  # of the contrast, above which a pixel is written on
@@ -65,11 +80,14 @@ def files_of(path: Path) -> tuple[list[Path], list[str]]:
     Raises:
         DataError: The folder holds no picture.
     """
-    if not path.is_dir():
-        return [path], []
+    try:
+        if not path.is_dir():
+            return [path], []
+    except OSError as error:  # a name of thousands of letters, say
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
     found = [
         file
-        for file in path.iterdir()
+        for file in entries(path)
         if file.suffix.lower() in SUFFIXES and not is_hidden(file) and not file.is_dir()
     ]
     if not found:
@@ -93,8 +111,7 @@ def open_image(path: Path) -> list[ImageFile | InMemoryStrips]:
     if kind == NPZ or suffix == ".npz":
         return [InMemoryStrips(path, _unpacked(path))]
     if suffix in SUFFIXES or is_picture(path):
-        pages = enumerate(grey_pages(path))
-        return [InMemoryStrips(path, strip_of(grey, path)[None], page) for page, grey in pages]
+        return _pages(path)
     if suffix == ".npy":
         return [ImageFile.open(path)]
     if other := recognized(path, PICTURE):
@@ -102,23 +119,31 @@ def open_image(path: Path) -> list[ImageFile | InMemoryStrips]:
     raise DataError(f"{path} is no file of strips: give a .npy, a .npz, or a picture ({NAMES})")
 
 
+def _pages(path: Path) -> list[ImageFile | InMemoryStrips]:
+    """A strip for each page of a picture."""
+    strips: list[ImageFile | InMemoryStrips] = []
+    held = 0
+    for page, grey in enumerate(grey_pages(path)):
+        strips.append(InMemoryStrips(path, strip_of(grey, path)[None], page))
+        held += math.prod(strips[-1].shape)
+        if held > MAX_PIXELS:
+            raise DataError(
+                f"{path} would be strips of more than {MAX_PIXELS:,} pixels in all: split it"
+            )
+    return strips
+
+
 def _unpacked(path: Path) -> NDArray[np.uint8]:
     """The strips in a `.npz`: its only array, or the one called `images`."""
     try:
-        with open(path, "rb") as stream:  # once: what is checked is what is read
-            with zipfile.ZipFile(stream) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-            if size > MAX_UNPACKED:
-                raise DataError(
-                    f"{path} unpacks to {size:,} bytes, more than {MAX_UNPACKED:,}: save its "
-                    "strips as .npy, which is read in chunks"
-                )
-            stream.seek(0)
-            with np.load(stream, allow_pickle=False) as file:
-                name = "images" if "images" in file.files else file.files[0]
-                if len(file.files) > 1 and name != "images":
-                    raise DataError(f"{path} holds {', '.join(file.files)}: call the strips images")
-                stored = file[name]
+        with open_regular(path) as stream, NpzFile(stream) as file:
+            name = "images" if "images" in file.names else file.names[0]
+            if len(file.names) > 1 and name != "images":
+                raise DataError(f"{path} holds {named(file.names)}: call the strips images")
+            size = os.fstat(stream.fileno()).st_size
+            stored = file.read(name, partial(_check_unpacked, path, size))
+    except UnreadableFileError as error:
+        raise DataError(f"{path} {error.reason}") from error
     except DataError:
         raise
     except Exception as error:  # zip and NumPy raise many kinds
@@ -127,56 +152,113 @@ def _unpacked(path: Path) -> NDArray[np.uint8]:
         raise DataError(
             f"{path} is not a readable .npz ({type(error).__name__}): save it with numpy.savez"
         ) from error
-    return as_strips(stored, str(path))
+    return as_strips(stored, str(path), copy=False)
 
 
-def strip_of(grey: NDArray[np.float32], path: Path | str) -> NDArray[np.uint8]:
-    """The strip (40, W) in grey levels (H, W) 0..1; `path` is for messages.
+def _check_unpacked(path: Path, size: int, header: Header) -> None:
+    """Refuses an array in a file of `size` bytes that are no strips, or too many for memory."""
+    pixels = math.prod(strip_shape(header, path))
+    held = header.start + header.nbytes + (0 if header.dtype == np.uint8 else pixels)
+    most = min(MAX_UNPACKED, UNPACKED + 2 * size)
+    if held > most:
+        raise DataError(
+            f"{path} unpacks to {held:,} bytes, more than {most:,}: save its strips as .npy, which "
+            "is read in chunks"
+        )
+
+
+def strip_of(grey: NDArray[Any], path: Path | str) -> NDArray[np.uint8]:
+    """The strip (40, W) in a picture.
+
+    Args:
+        grey: Grey levels (H, W): uint8 or uint16 with the largest as white, or floats in 0..1.
+        path: For messages.
 
     Raises:
         DataError: The digits do not fit into a strip, however they are scaled.
     """
-    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    back = float(np.median(edge))
+    if grey.dtype.kind == "f":
+        grey = np.rint(65535 * np.clip(grey, 0, 1)).astype(np.uint16)
+    levels = np.linspace(0, 1, np.iinfo(grey.dtype).max + 1)  # that grey may have
+    back = float(np.median(_edge(grey))) * levels[1]
+    low, high = levels[grey.min()], levels[grey.max()]
     is_strip = len(grey) == ROWS and grey.shape[1] >= MIN_WIDTH
-    if is_strip and back < BLACK and grey.max() >= FULL_CONTRAST:
-        return np.rint(255 * grey).astype(np.uint8)
-    light_ink = back < 0.5 and grey.max() - back >= back - grey.min()
-    level = grey - back if light_ink else back - grey
-    level = np.clip(level / max(float(level.max()), 0.05), 0, 1)  # an empty page stays empty
-    written = level > INK
-    rows, columns = np.flatnonzero(written.any(1)), np.flatnonzero(written.any(0))
-    if not len(rows):
+    if is_strip and back < BLACK and high >= FULL_CONTRAST:
+        _check_width(grey.shape[1], path)
+        return np.asarray(_as_bytes(levels)[grey])
+    light_ink = back < 0.5 and high - back >= back - low
+    ink = levels - back if light_ink else back - levels
+    most = high - back if light_ink else back - low
+    ink = np.clip(ink / max(most, 0.05), 0, 1)  # an empty page stays empty
+    return _scaled(grey, ink, path)
+
+
+def _edge(grey: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def _scaled(grey: NDArray[Any], ink: NDArray[np.float64], path: Path | str) -> NDArray[np.uint8]:
+    """What is written on a page (H, W) as a strip; `ink` says how much each grey level is."""
+    first, last = extents(grey, ink > INK)
+    columns = np.flatnonzero(last >= 0)
+    if not len(columns):
         return np.zeros((ROWS, FLAT_WIDTH), np.uint8)
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    scale = DIGIT_ROWS / _digit_height(written[:, left:right])
-    scale = min(scale, (ROWS - 4) / (bottom - top))
-    high = max(1, round((bottom - top) * scale))
-    wide = max(1, round((right - left) * scale))
-    if wide + 2 * MARGIN > MAX_WIDTH:
-        raise DataError(f"{path} would be a strip {wide} pixels wide: cut it into pieces")
+    top, bottom, left, right = first.min(), last.max() + 1, columns[0], columns[-1] + 1
+    scale = min(DIGIT_ROWS / digit_height(first, last), (ROWS - 4) / (bottom - top))
+    high, wide = (max(1, round(float(size * scale))) for size in (bottom - top, right - left))
+    _check_width(wide + 2 * MARGIN, path)
     strip = np.zeros((ROWS, max(FLAT_WIDTH, wide + 2 * MARGIN)), np.uint8)
     at = (ROWS - high) // 2
-    strip[at : at + high, MARGIN : MARGIN + wide] = _resized(
-        level[top:bottom, left:right], high, wide
-    )
+    written = _as_bytes(ink)[grey[top:bottom, left:right]]
+    strip[at : at + high, MARGIN : MARGIN + wide] = _resized(written, high, wide)
     return strip
 
 
-def _digit_height(written: NDArray[np.bool_]) -> float:
-    """Median height of what is written between empty columns of (H, W)."""
-    gaps = np.flatnonzero(np.diff(written.any(0).astype(int)))
-    heights = []
-    for piece in np.split(written, gaps + 1, axis=1):
-        rows = np.flatnonzero(piece.any(1))
-        if len(rows):
-            heights.append(rows[-1] + 1 - rows[0])
-    tall = [height for height in heights if height > 0.4 * max(heights)]  # not dots and specks
-    return float(np.median(tall))
+def _check_width(width: int, path: Path | str) -> None:
+    if width > MAX_WIDTH:
+        raise DataError(
+            f"{path} would be a strip {width:,} pixels wide, more than {MAX_WIDTH:,}: cut it into "
+            "pieces"
+        )
 
 
-def _resized(level: NDArray[np.float32], high: int, wide: int) -> NDArray[np.uint8]:
+def extents(
+    grey: NDArray[Any], written: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first and the last row in each column of (H, W) on which something is written, (W,).
+
+    A few rows at a time are looked at. Where a column is empty, they are H and -1.
+
+    Args:
+        grey: Grey levels.
+        written: Which of the levels are ink.
+    """
+    height, width = grey.shape
+    first, last = np.full(width, height), np.full(width, -1)
+    for top in range(0, height, size := max(1, BAND // width)):
+        mask = written[grey[top : top + size]]
+        found = np.flatnonzero(mask.any(0))
+        mask = mask[:, found]
+        first[found] = np.minimum(first[found], top + mask.argmax(0))
+        last[found] = top + len(mask) - 1 - mask[::-1].argmax(0)
+    return first, last
+
+
+def digit_height(first: NDArray[np.int64], last: NDArray[np.int64]) -> float:
+    """Median height of what is written between empty columns; see `extents`."""
+    columns = np.flatnonzero(last >= 0)
+    starts = np.flatnonzero(np.diff(columns, prepend=-2) > 1)  # of columns side by side
+    ends = np.maximum.reduceat(last[columns], starts) + 1
+    heights = ends - np.minimum.reduceat(first[columns], starts)
+    return float(np.median(heights[heights > 0.4 * heights.max()]))  # not dots and specks
+
+
+def _as_bytes(levels: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.rint(255 * levels).astype(np.uint8)
+
+
+def _resized(written: NDArray[np.uint8], high: int, wide: int) -> NDArray[np.uint8]:
     from PIL import Image
 
-    image = Image.fromarray(np.rint(255 * level).astype(np.uint8))
+    image = Image.fromarray(written)
     return np.asarray(image.resize((wide, high), Image.Resampling.BICUBIC))

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import ImageFile, read_labels
-from digitsum.datasets.folders import left_out
-from digitsum.datasets.npy import Stamp
+from digitsum.datasets.folders import entries, left_out
+from digitsum.datasets.npy import Header, Stamp
+from digitsum.datasets.npz import NpzFile
 from digitsum.datasets.strips import StripSet, TruthOf
-from digitsum.display import counted
 from digitsum.errors import DataError, UsageError
 from digitsum.file_kinds import NPY, first_bytes, obstacle, own_kind, recognized
 from digitsum.predictions import pad_and_join
@@ -39,13 +39,13 @@ def find_pairs(source: Path, labels: Path | None = None) -> list[tuple[Path, Pat
     """
     try:
         is_folder, exists = source.is_dir(), source.exists()
-    except OSError as error:  # a name of thousands of letters, say
-        raise DataError(f"--data {source}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name of thousands of letters, say
+        raise DataError(f"--data {source}: {getattr(error, 'strerror', error)}") from error
     if is_folder:
         if labels is not None:
             raise UsageError(f"--labels goes with one file of strips, not with the folder {source}")
-        numbered = [(m, path) for path in source.iterdir()
-                    if (m := re.fullmatch(r"data(\d*)\.(?i:npy)", path.name))]  # fmt: skip
+        numbered = [(m, path) for path in entries(source)
+                    if (m := re.fullmatch(r"data(\d{0,300})\.(?i:npy)", path.name))]  # fmt: skip
         if not numbered:
             raise DataError(f"{source} holds no dataN.npy: expected data0.npy, lab0.npy and so on")
         numbered.sort(key=lambda found: (int(found[0][1] or 0), found[1].name))
@@ -85,12 +85,7 @@ def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str]) -> StripSet:
     for images, labels in pairs:
         file = ImageFile.open(images)
         files.append(file)
-        sums.append(read_labels(labels))
-        if len(sums[-1]) != file.shape[0]:
-            raise DataError(
-                f"{labels} holds {counted(len(sums[-1]), 'label')} for the "
-                f"{counted(file.shape[0], 'strip')} of {images}: every strip needs one"
-            )
+        sums.append(read_labels(labels, file))
         if file.shape[2] != files[0].shape[2]:
             raise DataError(
                 f"{images} is {file.shape[2]} pixels wide and {files[0].path} "
@@ -98,8 +93,8 @@ def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str]) -> StripSet:
             )
     warn_of_appearance(files, " ".join(name))
     truths = [
-        FileTruth(Stamp.of(_truth_path(images)), known)
-        for (images, _), known in zip(pairs, sums, strict=True)
+        FileTruth(Stamp.of(_truth_path(file.path)), known, file.shape[2])
+        for file, known in zip(files, sums, strict=True)
     ]
     return StripSet(name, files, np.concatenate(sums), JoinedTruth(truths))
 
@@ -111,16 +106,19 @@ class FileTruth:
     Args:
         stamp: Of a `truthN.npz`, which may be missing.
         sums: The labels of its strips, (N,).
+        width: Of the strips in pixels; none has room for as many digits.
     """
 
     stamp: Stamp
     sums: NDArray[np.int64]
+    width: int
     _known: NDArray[np.int8] | None = None
 
     def __call__(self) -> NDArray[np.int8] | None:
         if self._known is None:
             self.stamp.check()
-            self._known = None if self.stamp.seen is None else read_truth(self.stamp, self.sums)
+            if self.stamp.seen is not None:
+                self._known = read_truth(self.stamp, self.sums, self.width)
         return self._known
 
 
@@ -139,28 +137,34 @@ def _truth_path(images: Path) -> Path:
     return images.with_name(images.name.replace("data", "truth", 1)).with_suffix(".npz")
 
 
-def read_truth(stamp: Stamp, sums: NDArray[np.int64]) -> NDArray[np.int8]:
+def read_truth(stamp: Stamp, sums: NDArray[np.int64], width: int) -> NDArray[np.int8]:
     """`digits` of a `truthN.npz`: int8 (N, K), padded with -1. For evaluation alone.
 
     Raises:
         DataError: They are missing, of another shape or type, or do not add up to the sums.
     """
     path = stamp.path
-    if reason := obstacle(stamp.file):  # opening a pipe would wait for whoever writes to it
+    if reason := obstacle(stamp.file):
         raise DataError(f"{path} {reason}: remove it")
+
+    def check(header: Header) -> None:
+        fits = header.shape[:1] == sums.shape and len(header.shape) == 2
+        if header.dtype != np.int8 or not fits or header.shape[1] > width:
+            raise DataError(
+                f"{path} holds digits {header.dtype} of shape {header.shape}: expected int8 "
+                f"({len(sums)}, K), K at most {width}, padded with -1; remove it"
+            )
+
     try:
-        with np.load(stamp.file, allow_pickle=False) as file:
-            digits = file["digits"]
+        with stamp.opened() as stream, NpzFile(stream) as file:
+            digits = file.read("digits", check)
+    except DataError:
+        raise
     except Exception as error:  # zip and NumPy raise many kinds
         raise DataError(f"{path} holds no digits ({type(error).__name__}): remove it") from error
-    if digits.dtype != np.int8 or digits.ndim != 2 or len(digits) != len(sums):
-        raise DataError(
-            f"{path} holds digits {digits.dtype} of shape {digits.shape}: expected int8 "
-            f"({len(sums)}, K), padded with -1; remove it"
-        )
     if not np.array_equal(np.where(digits > 0, digits, 0).sum(1, dtype=np.int64), sums):
         raise DataError(f"{path}: its digits do not add up to the labels beside it; remove it")
-    return np.asarray(digits)
+    return digits
 
 
 def _labels_beside(images: Path) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.errors import DataError, InstallationError
-from digitsum.file_kinds import PICTURE, obstacle, recognized
+from digitsum.file_kinds import PICTURE, UnreadableFileError, open_regular, recognized
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,7 +34,10 @@ FORMATS = {
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 NAMES = "PNG, JPEG, TIFF, BMP, GIF, WebP, PGM, JPEG 2000, AVIF"
 MAX_PIXELS = 50_000_000  # of all pages of a picture
+MAX_MEMORY = 180_000_000  # bytes that a page takes, at most, besides twice what its file has
+BAND = 1 << 20  # pixels that are looked at together
 MAX_PAGES = 1_000
+MAX_SIDE = 200_000  # pixels in a row or a column
 SUBFILE_TYPE = 254  # tag of a page of a TIFF; its bits: 1 a reduced copy, 4 a mask
 OPAQUE_PAGE = 0.6  # share of the pixels that are visible, above which they are no mere ink
 
@@ -43,40 +48,40 @@ def is_picture(path: Path) -> bool:
     from PIL import UnidentifiedImageError
 
     try:
-        _open(path).close()
+        with _opened(path):
+            return True
     except UnidentifiedImageError:
         return False
     except Exception:  # it is of a format, and broken or too large
         return True
-    return True
 
 
-def grey_pages(path: Path) -> Iterator[NDArray[np.float32]]:
-    """Grey levels (H, W) in 0..1 of each page of a picture, or frame of an animation, upright.
+def grey_pages(path: Path) -> Iterator[NDArray[Any]]:
+    """Grey levels (H, W) of each page of a picture, or frame of an animation, upright.
 
-    Ink on nothing stands on what contrasts with it. Of a JPEG only the first picture is given: the
-    others in such a file show the same, as a preview or as a map of its brightness or depth. So do
-    the reduced copies of a page in a TIFF.
+    They are uint8 or uint16, white the largest that these hold. Ink on nothing stands on what
+    contrasts with it. Of a JPEG only the first picture is given: the others in such a file show the
+    same, as a preview or as a map of its brightness or depth. So do the reduced copies of a page in
+    a TIFF.
 
     Raises:
         DataError: The file is missing, broken, too large, or of no format that is read.
         InstallationError: Pillow is missing.
     """
-    if reason := obstacle(path):
-        raise DataError(f"{path} {reason}")
     _require_pillow()
-    with _one_line(path), _open(path) as image:
+    with _one_line(path), _opened(path) as (image, size):
         pixels = 0
         for number, page in enumerate(_pages(image), 1):
             pixels += page.width * page.height
             _check_size(path, page, number, pixels)
+            _check_memory(path, page, size)
             yield _grey(page, path)
 
 
 def is_multi_picture(path: Path) -> bool:
     """Whether a file is a JPEG with several pictures in it, of which the first is read."""
     try:
-        with _open(path) as image:
+        with _opened(path) as (image, _):
             return image.format == "MPO" and getattr(image, "n_frames", 1) > 1
     except Exception:
         return False
@@ -89,18 +94,25 @@ def _require_pillow() -> None:
         raise InstallationError("pictures need Pillow: pip install pillow") from error
 
 
-def _open(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Image.Image, int]]:
+    """A picture that is not decoded yet, and the bytes of its file.
+
+    Pillow gets the open file rather than its name: it maps files that it knows by name.
+    """
     from PIL import Image
 
     Image.init()
-    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    with open_regular(path) as stream, Image.open(stream, formats=formats) as image:
+        yield image, os.fstat(stream.fileno()).st_size
 
 
 def _pages(image: Image.Image) -> Iterator[Image.Image]:
     """The image itself, at one page after the other."""
     from PIL import ImageSequence
 
-    for number, page in enumerate(ImageSequence.Iterator(image)):
+    for number, page in enumerate(itertools.islice(ImageSequence.Iterator(image), 3 * MAX_PAGES)):
         tags: Any = getattr(page, "tag_v2", {})
         if number and int(tags.get(SUBFILE_TYPE, 0)) & 0b101:
             continue
@@ -112,12 +124,42 @@ def _pages(image: Image.Image) -> Iterator[Image.Image]:
 def _check_size(path: Path, page: Image.Image, number: int, pixels: int) -> None:
     if number > MAX_PAGES:
         raise DataError(f"{path} has more than {MAX_PAGES:,} pages: split it")
+    if max(page.size) > MAX_SIDE:
+        raise DataError(
+            f"{path} has {page.width:,} x {page.height:,} pixels, more than {MAX_SIDE:,} in a row "
+            "or a column: cut it into pieces"
+        )
     if pixels > MAX_PIXELS:
         seen = f"{page.width:,} x {page.height:,}" if number == 1 else f"{pixels:,}"
         where, what = (
             ("", "make it smaller") if number == 1 else (f" in {number} pages", "split it")
         )
         raise DataError(f"{path} has {seen} pixels{where}, more than {MAX_PIXELS:,}: {what}")
+
+
+def _check_memory(path: Path, page: Image.Image, size: int) -> None:
+    """Refuses a page that takes too much memory, before it is decoded."""
+    if page.format in ("JPEG", "MPO"):
+        page.draft("L", page.size)  # decoded as grey
+    needed, most = page.width * page.height * _bytes_a_pixel(page), MAX_MEMORY + 2 * size
+    if needed > most:
+        seen = f"{page.width:,} x {page.height:,} pixels, {page.format}, {page.mode}"
+        raise DataError(
+            f"{path} takes {needed:,} bytes to open ({seen}), more than {most:,}: make it smaller, "
+            "or save it as a grey PNG"
+        )
+
+
+def _bytes_a_pixel(page: Image.Image) -> int:
+    """What a page takes at the most while it is decoded and made a strip, as measured."""
+    moving = page.format in ("PNG", "GIF") and getattr(page, "is_animated", False)
+    deep = page.mode.startswith(("I", "F"))
+    own = 4 if moving else 1 if page.mode in ("1", "L", "P") else 2 if ";16" in page.mode else 4
+    levels = 3 if deep or own == 4 else 2  # and which of them are written, or a turned page
+    passes = 6 * ("progressive" in page.info)
+    decoder = {"WEBP": 9 + 3 * ("A" in page.mode), "JPEG2000": 5 * len(page.getbands()), "AVIF": 6,
+               "TIFF": own - 1, "JPEG": passes, "MPO": passes}  # fmt: skip
+    return own + levels + decoder.get(page.format or "", 7 * moving)
 
 
 @contextmanager
@@ -129,6 +171,8 @@ def _one_line(path: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
+    except UnreadableFileError as error:
+        raise DataError(f"{path} {error.reason}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         seen = re.search(r"\d+", str(error))
         count = f"{int(seen[0]):,}" if seen else "too many"
@@ -143,35 +187,84 @@ def _one_line(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _grey(page: Image.Image, path: Path) -> NDArray[np.float32]:
-    """Grey levels (H, W) of one page."""
-    from PIL import ImageOps
+def _grey(page: Image.Image, path: Path) -> NDArray[Any]:
+    """Grey levels (H, W) of one page, uint8 or uint16, upright."""
+    from PIL import ExifTags
 
-    image = ImageOps.exif_transpose(page)
-    if image.mode.startswith(("I", "F")):  # 16 bits and more
-        deep = np.asarray(image, np.float32)
-        if not np.isfinite(deep).all():
+    page.load()  # what a file says of its orientation may follow the pixels
+    turn: Turn = UPRIGHT.get(page.getexif().get(ExifTags.Base.Orientation), np.asarray)
+    if page.mode.startswith(("I", "F")):  # 16 bits and more
+        return turn(_deep(page, path))
+    if page.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in page.info:
+        return turn(_on_contrast(page))
+    return turn(_opaque(page))
+
+
+Turn = Callable[[NDArray[Any]], NDArray[Any]]
+UPRIGHT: dict[Any, Turn] = {  # by the tag of orientation
+    2: np.fliplr,
+    3: lambda grey: grey[::-1, ::-1],
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda grey: np.rot90(grey, -1),
+    7: lambda grey: grey[::-1, ::-1].T,
+    8: np.rot90,
+}
+
+
+def _bands(page: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """A page in pieces of some rows each: a whole one in another form takes as much once more."""
+    high = max(1, BAND // page.width)
+    for top in range(0, page.height, high):
+        rows = slice(top, min(top + high, page.height))
+        band = page.crop((0, rows.start, page.width, rows.stop))
+        if "transparency" in page.info:
+            band.info["transparency"] = page.info["transparency"]
+        yield rows, band
+
+
+def _opaque(page: Image.Image) -> NDArray[np.uint8]:
+    """Grey levels of a page of 8 bits without transparency."""
+    grey = np.empty((page.height, page.width), np.uint8)
+    for rows, band in _bands(page):
+        grey[rows] = np.asarray(band.convert("L"))
+    return grey
+
+
+def _deep(page: Image.Image, path: Path) -> NDArray[np.uint16]:
+    """Grey levels of a page of 16 bits and more, its lightest pixel white."""
+    low, high = 0.0, 1e-9
+    for _, band in _bands(page):
+        pixels = np.asarray(band, np.float32)
+        if not np.isfinite(pixels).all():
             raise DataError(f"{path} holds NaN or infinite pixels: replace them")
-        return np.asarray(deep / max(float(deep.max()), 1e-9), np.float32)
-    if image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
-        image = _on_contrast(image)
-    return np.asarray(image.convert("L"), np.float32) / np.float32(255)
+        low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
+    grey = np.empty((page.height, page.width), np.uint16)
+    for rows, band in _bands(page):
+        grey[rows] = np.rint((np.asarray(band, np.float64) - low) * (65535 / (high - low)))
+    return grey
 
 
-def _on_contrast(image: Image.Image) -> Image.Image:
-    """A picture with transparency, in grey on an opaque ground.
+def _on_contrast(page: Image.Image) -> NDArray[np.uint8]:
+    """A page with transparency, in grey on an opaque ground.
 
     A page with transparent edges stands on its own most frequent level. Ink of one level, which
     would vanish there, stands on white if it is dark and on black if it is light.
     """
-    from PIL import Image
-
-    grey, alpha = image.convert("RGBA").convert("LA").split()
-    least = max(1, int(np.asarray(alpha).max()) / 2)  # of the alpha of what is called visible
-    counts = grey.histogram(alpha.point(lambda level: 255 if level >= least else 0))
-    visible = sum(counts)
+    grey, alpha = np.empty((2, page.height, page.width), np.uint8)
+    for rows, band in _bands(page):
+        pixels = np.asarray(band.convert("RGBA").convert("LA"))
+        grey[rows], alpha[rows] = pixels[..., 0], pixels[..., 1]
+    least = max(1, int(alpha.max()) / 2)  # of the alpha of what is called visible
+    counts = sum(
+        np.bincount(row[seen >= least], minlength=256)
+        for row, seen in zip(grey, alpha, strict=True)
+    )
+    visible = int(np.sum(counts))
     share = np.cumsum(counts) / max(visible, 1)
     dark, middle, light = (int(np.searchsorted(share, part)) for part in (0.002, 0.5, 0.998))
-    is_page = light - dark >= 128 or visible > OPAQUE_PAGE * grey.width * grey.height
+    is_page = light - dark >= 128 or visible > OPAQUE_PAGE * grey.size
     ground = middle if is_page else 255 * (middle < 128)
-    return Image.composite(grey, Image.new("L", grey.size, ground), alpha)
+    for row, seen in zip(grey, alpha, strict=True):
+        row[:] = np.rint(ground + (row.astype(np.float32) - ground) * (seen / 255))
+    return grey

@@ -19,7 +19,9 @@ from digitsum.errors import DataError
 ROWS = 40  # height of a strip in pixels
 FLAT_WIDTH = 168  # width of a strip in the flat form, in pixels
 MIN_WIDTH = 28  # of a strip: one digit
-CHUNK = 1024  # strips mapped at a time: 7 MB of uint8
+MAX_WIDTH = 10_000  # of a strip: 238 digits; what a model takes grows with the square of it
+WIDE = 2 * FLAT_WIDTH  # width above which fewer strips are held at a time
+CHUNK = 1024  # strips read at a time: 7 MB of uint8
 FINGERPRINT_LIMIT = 4 << 30  # bytes of strips above which the fingerprint samples
 SAMPLED = 1000  # strips in a sampled fingerprint
 
@@ -33,11 +35,20 @@ class Images(Protocol):
     def __getitem__(self, rows: slice) -> NDArray[np.uint8]: ...
 
 
+def at_once(strips: int, width: int) -> int:
+    """How many strips of a width to hold at a time where of others it would be so many.
+
+    The halves of that number, so that larger numbers are still multiples of smaller ones.
+    """
+    return max(1, strips >> ((width - 1) // WIDE).bit_length())
+
+
 def slices(images: Images, rows: range | None = None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Strips in order, up to `CHUNK` at a time: first row, uint8 (n, 40, W). All, or `rows`."""
     rows = range(images.shape[0]) if rows is None else rows
-    for start in range(rows.start, rows.stop, CHUNK):
-        yield start, images[start : min(start + CHUNK, rows.stop)]
+    size = at_once(CHUNK, images.shape[2])
+    for start in range(rows.start, rows.stop, size):
+        yield start, images[start : min(start + size, rows.stop)]
 
 
 TruthOf = Callable[[], NDArray[np.int8] | None]
@@ -101,10 +112,15 @@ class StripSet:
         return int(self.files[0].shape[2])
 
     def chunks(
-        self, rows: NDArray[np.int64] | None = None, size: int = CHUNK
+        self, rows: NDArray[np.int64] | None = None, size: int | None = None
     ) -> Iterator[NDArray[np.uint8]]:
-        """Strips in order, uint8 (n, 40, W), n up to `size`: all, or those of ascending `rows`."""
-        offset = 0
+        """Strips in order, uint8 (n, 40, W): all, or those of ascending `rows`.
+
+        Args:
+            rows: Their numbers.
+            size: The largest n; by default `CHUNK`, or fewer if they are wide.
+        """
+        size, offset = size or at_once(CHUNK, self.width), 0
         for file in self.files:
             for start in range(0, file.shape[0], size):
                 if rows is None:

@@ -12,6 +12,8 @@ Letters: N strips, K digits in a strip, W width in pixels. Digits are 28x28, str
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.datasets.digits import SIDE, Digits, load_digits
-from digitsum.datasets.strips import ROWS, KnownDigits, StripSet
+from digitsum.datasets.strips import MAX_WIDTH, ROWS, KnownDigits, StripSet
 from digitsum.display import counted
 from digitsum.errors import OutputExistsError, UsageError
-from digitsum.files import whole_file
+from digitsum.files import SET, cannot_begin, check_output, run_lock, whole_files
 
 SWAY = 14  # pixels by which a digit may stand left or right of its place
 PITCH = SIDE + SWAY  # pixels that a digit needs at the most
-MAX_WIDTH = 2**15 - 1  # positions are kept as int16
 
 
 @dataclass(frozen=True)
@@ -125,48 +126,108 @@ def _check_numbers(strips: int, per_strip: tuple[int, int], width: int, seed: in
         raise UsageError(f"width {width} is too small: {need}")
 
 
-def write(made: Composition, folder: Path, files: int) -> None:
+@contextmanager
+def reserved_folder(
+    folder: Path, files: int, overwrite: bool, inputs: Iterable[Path] = ()
+) -> Iterator[None]:
+    """Makes a folder if it is missing, checks it, and keeps other runs from writing strips there.
+
+    If the block fails, a folder that was made is removed.
+
+    Raises:
+        UsageError: See `check_folder`; or another run is writing there, or nothing can be written.
+        OutputError: The disk is full, or fails.
+    """
+    inputs = list(inputs)
+    check_folder(folder, files, overwrite, inputs)
+    with _made(folder), run_lock(folder / SET, folder):
+        check_folder(folder, files, overwrite, inputs)  # again: another run may have written it
+        yield
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_begin(f"strips to {folder}", error) from error
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # there is something in it
+            for path in made:
+                path.rmdir()
+        raise
+
+
+def names_of(number: int) -> tuple[str, str, str]:
+    """What the strips of a file, their digits, and their sums are called."""
+    return f"data{number}.npy", f"truth{number}.npz", f"lab{number}.npy"
+
+
+def write(made: Composition, folder: Path, files: int, overwrite: bool = True) -> None:
     """Writes `dataN.npy`, `labN.npy` and `truthN.npz`, the strips spread evenly over N files.
 
+    All of them come, or none; see `files.whole_files`.
+
+    Args:
+        made: The strips.
+        folder: It is made if missing.
+        files: How many files the strips are spread over.
+        overwrite: Whether files that are there are replaced.
+
     Raises:
-        UsageError: A file cannot be written.
+        UsageError: The folder cannot be made.
+        OutputError: A file cannot be written.
+        OutputExistsError: A file is there, and `overwrite` is False.
     """
-    for number, rows in enumerate(np.array_split(np.arange(len(made.sums)), files)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for old in (f"lab{number}.npy", f"truth{number}.npz"):  # never beside new strips
-                (folder / old).unlink(missing_ok=True)
-            with whole_file(folder / f"data{number}.npy") as stream:
-                np.save(stream, made.images[rows], allow_pickle=False)
-            with whole_file(folder / f"lab{number}.npy") as stream:
-                np.save(stream, made.sums[rows], allow_pickle=False)
-            with whole_file(folder / f"truth{number}.npz") as stream:
-                digits, positions = made.truth.digits[rows], made.truth.positions[rows]
+    names = [names_of(number) for number in range(files)]
+    in_turn = [name for kind in zip(*names, strict=True) for name in kind]  # sums come last
+    with _made(folder), whole_files(folder, in_turn, overwrite) as opened:
+        rows = np.array_split(np.arange(len(made.sums)), files)
+        for (data, truth, sums), these in zip(names, rows, strict=True):
+            with opened(data) as stream:
+                np.save(stream, made.images[these], allow_pickle=False)
+            with opened(truth) as stream:
+                digits, positions = made.truth.digits[these], made.truth.positions[these]
                 np.savez(stream, digits=digits, positions=positions)
-        except OSError as error:
-            raise UsageError(f"cannot write strips to {folder}: {error.strerror}") from error
+            with opened(sums) as stream:
+                np.save(stream, made.sums[these], allow_pickle=False)
 
 
-def check_folder(folder: Path, files: int, overwrite: bool) -> None:
+def check_folder(folder: Path, files: int, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
     """Refuses a folder whose files would be written over, or would mix with the new ones.
 
+    Args:
+        folder: It may be missing.
+        files: How many files of strips it is to hold.
+        overwrite: Whether old ones may be there.
+        inputs: See `files.check_output`.
+
     Raises:
-        UsageError: It is a file.
+        UsageError: It is a file, or holds what cannot be replaced.
         OutputExistsError: It holds such files, and `overwrite` is False or some would be left.
     """
-    if folder.exists() and not folder.is_dir():
+    try:
+        is_file = folder.exists() and not folder.is_dir()
+    except OSError as error:  # a name of hundreds of letters, say
+        raise cannot_begin(f"strips to {folder}", error) from error
+    if is_file:
         raise UsageError(f"{folder} is a file: give the name of a folder")
     numbered = re.compile(r"(data|lab)\d*\.(?i:npy)|truth\d*\.(?i:npz)")
     there = sorted(path.name for path in folder.glob("*") if numbered.fullmatch(path.name))
-    new = [(f"data{n}.npy", f"lab{n}.npy", f"truth{n}.npz") for n in range(files)]
-    left = set(there) - {name for names in new for name in names}
     if there and not overwrite:
         raise OutputExistsError(
             f"{folder} holds {there[0]}: choose another folder, or give --overwrite"
         )
-    if left:
+    new = {name for number in range(files) for name in names_of(number)}
+    if left := set(there) - new:
         raise OutputExistsError(
             f"{folder} holds {sorted(left)[0]}, which {counted(files, 'new file')} would not "
             "replace: "
             "choose another folder, or remove the old strips"
         )
+    inputs = list(inputs)
+    for name in there:
+        check_output(folder / name, overwrite, inputs)

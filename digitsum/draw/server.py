@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+import anyio
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -26,10 +27,11 @@ from digitsum.datasets.strips import MIN_WIDTH, ROWS
 from digitsum.datasets.synthesis import Composition, compose
 from digitsum.display import as_text, percent
 from digitsum.draw.strokes import MAX_WIDTH, parse, strip_of_strokes
-from digitsum.errors import DigitsumError
+from digitsum.errors import DigitsumError, is_out_of_memory
 from digitsum.inference import LoadedModel
 
 MAX_BYTES = 200_000  # of a request
+MAX_SECONDS = 10  # until it is here
 MAX_DIGITS = 24  # that a strip may be said to hold
 STRIPS = 200  # to show at random
 HEADERS = {
@@ -56,7 +58,13 @@ def make_app(models: Sequence[LoadedModel], hosts: Sequence[str]) -> Starlette:
 
     async def predict(request: Request) -> Response:
         asked = await _body(request)
-        return JSONResponse(await run_in_threadpool(_predict, by_name, asked), headers=HEADERS)
+        try:
+            answer = await run_in_threadpool(_predict, by_name, asked)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise Refused(503, "this machine is out of memory: write less, or wait") from error
+            raise
+        return JSONResponse(answer, headers=HEADERS)
 
     def strip(request: Request) -> Response:
         return JSONResponse(_strip(made, secrets.randbelow(STRIPS)), headers=HEADERS)
@@ -73,7 +81,7 @@ def make_app(models: Sequence[LoadedModel], hosts: Sequence[str]) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
-        exception_handlers={Refused: _refuse, DigitsumError: _refuse},
+        exception_handlers={Refused: _refuse, DigitsumError: _refuse, ClientDisconnect: _gone},
     )
 
 
@@ -102,31 +110,51 @@ def _refuse(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, status_code=status, headers=HEADERS)
 
 
+def _gone(request: Request, error: Exception) -> Response:
+    """The answer to a request that was broken off: nobody gets it."""
+    return Response(status_code=400)
+
+
 async def _body(request: Request) -> dict[str, Any]:
     """The JSON object of a request of this very page.
 
     Raises:
-        Refused: It comes from elsewhere, is too large, or is no JSON object.
+        Refused: It comes from elsewhere, is too large or too slow, or is no JSON object.
     """
-    origin = request.headers.get("origin")
-    if origin is not None and origin != f"{request.url.scheme}://{request.headers['host']}":
+    origin, host = request.headers.get("origin"), request.headers.get("host")
+    if host is None:
+        raise Refused(400, "a request names its host")
+    if origin is not None and origin != f"{request.scope['scheme']}://{host}":
         raise Refused(403, f"requests from {origin} are not answered: open the page itself")
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Refused(403, "requests from other sites are not answered: open the page itself")
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
         raise Refused(415, "send application/json")
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > MAX_BYTES:
-            raise Refused(413, f"a request has at most {MAX_BYTES} bytes: clear the page")
     try:
-        asked = json.loads(content)
+        asked = json.loads(await _content(request))
     except (ValueError, RecursionError) as error:
         raise Refused(400, "this is not JSON") from error
     if not isinstance(asked, dict):
         raise Refused(400, "send an object with strokes or pixels")
     return asked
+
+
+async def _content(request: Request) -> bytes:
+    """The bytes of a request.
+
+    Raises:
+        Refused: They are too many, or do not come.
+    """
+    content = bytearray()
+    try:
+        with anyio.fail_after(MAX_SECONDS):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    raise Refused(413, f"a request has at most {MAX_BYTES} bytes: clear the page")
+    except TimeoutError as error:
+        raise Refused(408, f"the request was not here after {MAX_SECONDS} seconds") from error
+    return bytes(content)
 
 
 def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dict[str, Any]:

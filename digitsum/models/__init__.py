@@ -173,13 +173,13 @@ def restore(
     with torch.device("meta"):
         model = create(cls, width, options)
     expected = model.state_dict()
-    if problem := _difference(expected, weights):
+    if problem := difference(expected, weights):
         raise CheckpointError(f"weights do not fit the architecture {cls.__name__}: {problem}")
     model.load_state_dict({name: weights[name].clone() for name in expected}, assign=True)
     return model.requires_grad_().eval()
 
 
-def _difference(
+def difference(
     expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
 ) -> str | None:
     """The first way in which two state dicts differ in names, shapes or types; None if none."""

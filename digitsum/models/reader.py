@@ -39,7 +39,9 @@ DIGIT_ROWS = 7  # of them that a digit's box of 28 pixels takes
 STRIDE = 4  # pixels between columns
 PLAIN = (nn.BatchNorm2d, nn.ReLU, nn.Identity)  # layers that folding and int8 take in
 REPLAYED_DIGITS = 8  # in float64 the probability of each may fall to 1e-37
-TABLE_CELLS = 2**22  # counts times sums times strips at once: some 300 MB at most
+CELL = 200  # bytes that a count and a sum of a strip take, besides one for each of its columns
+TABLES = 10**8  # bytes of the tables of counts and sums of all strips at once
+TABLE = 15 * 10**8  # and of one strip, at most
 
 
 class Reader(Architecture):
@@ -153,7 +155,8 @@ class Reader(Architecture):
         """Predictions for log-probabilities (B, T, 11); None sums over all counts.
 
         Raises:
-            DataError: A strip has fewer columns than it is said to hold digits.
+            DataError: A strip has fewer columns than it is said to hold digits, or there are too
+                many of both.
         """
         columns = outputs.shape[1]
         if digits_per_strip is not None and digits_per_strip > columns:
@@ -164,8 +167,13 @@ class Reader(Architecture):
             )
         rows = 1 if digits_per_strip is None else digits_per_strip + 1
         top = 9 * (columns if digits_per_strip is None else digits_per_strip)
-        at_once = max(1, TABLE_CELLS // (rows * (top + 1)))
-        batches = torch.split(outputs, at_once)
+        table = rows * (top + 1) * (CELL + columns)
+        if table > TABLE:
+            raise DataError(
+                f"to tell {digits_per_strip or 'all'} digits of {counted(columns, 'column')} takes "
+                f"{table:,} bytes a strip: cut the strips, or give --digits-per-strip any"
+            )
+        batches = torch.split(outputs, max(1, TABLES // table))
         return Predictions.concatenate([_predict(batch, digits_per_strip) for batch in batches])
 
     def column_probabilities(self, outputs: Tensor) -> Tensor:
@@ -219,7 +227,7 @@ def _left_to_right(symbols: Tensor) -> tuple[np.ndarray, np.ndarray]:
     counts = np.bincount(rows, minlength=len(found))
     place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     digits = np.full((len(found), counts.max(initial=0)), -1, np.int8)
-    positions = np.full(digits.shape, -1, np.int16)
+    positions = np.full(digits.shape, -1, np.int32)
     digits[rows, place] = found[rows, columns] - 1
     positions[rows, place] = columns * STRIDE
     return digits, positions

@@ -60,7 +60,8 @@ class Regressor(Architecture):
     def predict(self, outputs: Tensor, digits_per_strip: int | None = None) -> Predictions:
         """Values (B,) rounded half to even, as NumPy does; the digit count plays no part."""
         value = outputs.float().cpu().numpy()
-        return Predictions(value=value, sum=np.rint(value).astype(np.int64))
+        with np.errstate(invalid="ignore"):  # whoever asked refuses values that are no numbers
+            return Predictions(value=value, sum=np.rint(value).astype(np.int64))
 
     def differentiable_value(self, outputs: Tensor) -> Tensor:
         """The values themselves."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from digitsum.checkpoint import load_tensors
 from digitsum.errors import CheckpointError, RecipeError, WeightsError
 from digitsum.file_kinds import CHECKPOINT, obstacle, recognized
 from digitsum.models.regressor import Regressor
+from digitsum.torch_files import load_tensors
 from digitsum.torchvision_access import announced_on_stderr, torchvision, unreachable
 
 
@@ -106,7 +106,7 @@ def weights_file(path: Path) -> dict[str, Tensor]:
             f"weights: {path} {reason}; give imagenet, none, or a file in torchvision's format"
         )
     try:
-        state: dict[str, Tensor] = load_tensors(path)
+        state: dict[str, Tensor] = load_tensors(path, legacy=True)
     except CheckpointError as error:
         raise WeightsError(f"weights: {error}") from error
     except Exception as error:

@@ -18,6 +18,7 @@ from digitsum.predictions import Predictions
 from digitsum.report.explain import Explanation, explain
 
 ERRORS = 6  # strips shown whose sum a model gets wrong
+DRAWN = {"epoch", "train_loss", "val_loss", "val_exact_accuracy"}  # of an epoch, as curves
 EXPLAINED = 3  # strips shown with what a model looks at in them
 
 
@@ -74,7 +75,7 @@ def build_content(
             Subject(
                 row=row,
                 predictions=found,
-                history=[record for record in history if "val_loss" in record],
+                history=[record for record in history if record.keys() >= DRAWN],
                 best_epoch=int(model.checkpoint.metrics["epoch"]),
                 errors=worst_errors(found, data, rows, ERRORS),
                 explanations=[explain(model, strip) for strip in strips],

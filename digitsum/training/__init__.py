@@ -72,7 +72,8 @@ def train(
     given = recipe.to_dict() if recipe else {}
     asked = Recipe.from_dict({**given, **keys})
     path = Path(out or default_path(asked.arch))
-    _check_paths(path, overwrite)
+    if World.from_environment().is_main:  # the others would find what it has just written
+        check_checkpoint_paths(path, overwrite, [Path(asked.weights)])
 
     from digitsum.datasets import as_strip_set
     from digitsum.models import resolve_options
@@ -81,13 +82,7 @@ def train(
     asked = resolve_options(asked)
     strips = as_strip_set(data)
     with _ONE_RUN, undisturbed(asked), _shown(progress, on_event) as report:
-        _check_paths(path, overwrite)  # again: another thread's run may have written them
-        return Trainer(asked, strips, path, report).fit()
-
-
-def _check_paths(path: Path, overwrite: bool) -> None:
-    if World.from_environment().is_main:  # the others would find what it has just written
-        check_checkpoint_paths(path, overwrite)
+        return Trainer(asked, strips, path, report).fit(overwrite)
 
 
 def default_path(arch: str) -> Path:
@@ -132,6 +127,8 @@ def resume(
         strips = given_or_own(DataOptions(), runs) if data is None else as_strip_set(data)
         with undisturbed(stopped.recipe), _shown(progress, on_event) as report:
             trainer = Trainer(stopped.recipe, strips, stopped.path, report, pretrained=False)
+            done = stopped.checkpoint.history
+            trainer.world.compare({"epochs done": len(done), "the last one": done[-1:]})
             restore_run(trainer, stopped.checkpoint)
             return trainer.fit()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from digitsum._version import __version__
-from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, without_state
 from digitsum.evaluation.metrics import Metrics
-from digitsum.files import last_path, run_lock
+from digitsum.files import check_checkpoint_paths, last_path, run_lock, uninterrupted
 from digitsum.recipe import Recipe
 from digitsum.training.data import TrainingData
 from digitsum.training.distributed import World
@@ -39,16 +39,18 @@ class RunCheckpoints:
         self.recipe, self.data, self.world = recipe, data, world
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, overwrite: bool = True) -> Iterator[None]:
         """Keeps other runs from writing them.
 
         Raises:
             UsageError: Another run is writing them.
+            OutputExistsError: Another run has written them, and `overwrite` is False.
         """
         if not self.world.is_main:
             yield
             return
         with run_lock(self.path):
+            check_checkpoint_paths(self.path, overwrite)
             yield
 
     def save_epoch(
@@ -59,7 +61,10 @@ class RunCheckpoints:
         random: dict[int, dict[str, torch.Tensor]],
         best: dict[str, Any],
     ) -> None:
-        """Writes the last checkpoint, and before it the best one if this epoch is the best.
+        """Writes the last checkpoint, and after it the best one if this epoch is the best.
+
+        An epoch counts once it is in the last one. If the process is killed between the two, the
+        weights of the best one are in the last one: see `write_best`.
 
         Args:
             state: After the epoch.
@@ -84,12 +89,16 @@ class RunCheckpoints:
                 "numpy": np.__version__,
             },
         )
-        if record.best:
-            self._save(checkpoint, self.path)
-        for name, kept in state.state_dict().items():
-            setattr(checkpoint, name, kept)
-        checkpoint.random, checkpoint.best = random, best
-        self._save(checkpoint, self.last_path)
+        last = replace(checkpoint, **state.state_dict(), random=random, best=best)
+        with uninterrupted():
+            self._save(last, self.last_path)
+            if record.best:
+                self._save(checkpoint, self.path)
+
+    def write_best(self, last: Checkpoint) -> None:
+        """Writes the best checkpoint from a last one whose epoch is the best."""
+        with self.locked():
+            self._save(without_state(last), self.path)
 
     def load(self, path: Path) -> Checkpoint:
         """One of the two, the same in all processes."""

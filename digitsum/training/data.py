@@ -97,9 +97,18 @@ class TrainingData:
         return float(counts.max() / len(self.data))
 
     def load_split(self, split: dict[str, Any]) -> None:
-        """Takes over the rows that a checkpoint holds."""
-        self.train = split["train"].numpy().astype(np.int64)
-        self.val = split["val"].numpy().astype(np.int64)
+        """Takes over the rows that a checkpoint holds.
+
+        Raises:
+            ValueError: They are not as many as this split has, or one stands there twice.
+        """
+        train, val = (split[name].numpy().astype(np.int64) for name in ("train", "val"))
+        rows = np.unique(np.concatenate([train, val]))
+        if (len(train), len(val)) != (len(self.train), len(self.val)) or (
+            len(rows) < len(train) + len(val) or rows[-1] >= len(self.data)
+        ):
+            raise ValueError(f"split does not hold {len(self.train)} and {len(self.val)} rows")
+        self.train, self.val = train, val
 
     def source(self) -> dict[str, Any]:
         """What a checkpoint says of the strips."""

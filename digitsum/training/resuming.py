@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from digitsum.checkpoint import RESUMES_FROM, Checkpoint, load_checkpoint
 from digitsum.display import counted
-from digitsum.errors import CheckpointError, UsageError
+from digitsum.errors import CheckpointError, DigitsumError, UsageError
 from digitsum.files import best_path, is_last, last_path
-from digitsum.models import architecture_of_checkpoint
+from digitsum.models import architecture_of_checkpoint, resolve_options, restore
 from digitsum.recipe import Recipe, Scalar
 from digitsum.training.events import EpochRecord
 from digitsum.training.trainer import Trainer
@@ -42,8 +45,8 @@ class StoppedRun:
 
         Raises:
             UsageError: The name is not that of a `.last.pt`, or something differs.
-            CheckpointError: It cannot be read, holds no state, or its best one is missing or of
-                another run.
+            CheckpointError: It cannot be read, holds no state or one that does not fit, or its
+                best one is missing or of another run.
         """
         given = given or {}
         if not is_last(path):
@@ -57,16 +60,20 @@ class StoppedRun:
                 f"{RESUMES_FROM} on: finish the run with the digitsum that began it, or start again"
             )
         best = best_path(path)
-        if not best.exists():
-            raise CheckpointError(f"{best}, the run's best so far, is missing beside {path}")
         if out is not None and out.resolve() != best.resolve():
             raise UsageError(
                 f"--out {out}: a resumed run writes its own files, {best} and {last_path(best)}"
             )
-        _check_same_run(checkpoint, load_checkpoint(best), path, best)
         named: Collection[str] = [str(given["arch"])] if given.get("arch") else ()
-        architecture_of_checkpoint(checkpoint.arch, str(path), named)
-        stored = Recipe.from_dict(checkpoint.recipe)
+        kind = architecture_of_checkpoint(checkpoint.arch, str(path), named)
+        try:  # before a model is built: no size that a recipe names is trusted
+            stored = resolve_options(Recipe.from_dict(checkpoint.recipe))
+            width, options = checkpoint.data["width"], stored.options
+            restore(kind, width, options, checkpoint.weights)
+            history = _history(checkpoint, stored)
+        except (DigitsumError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        _check_best(load_checkpoint(best) if best.exists() else None, best, checkpoint, history)
         return cls(checkpoint, best, _agreed(stored, given))
 
     @property
@@ -80,17 +87,60 @@ class StoppedRun:
         return "train" in self.checkpoint.metrics
 
 
-def _check_same_run(last: Checkpoint, best: Checkpoint, path: Path, best_path: Path) -> None:
-    """Refuses a best checkpoint of another run, as one that was overwritten may leave behind.
+def _history(checkpoint: Checkpoint, recipe: Recipe) -> list[EpochRecord]:
+    """The epochs of a run, one after the other.
+
+    Raises:
+        TypeError, ValueError: They are none, or not those of the weights.
+    """
+    history = [EpochRecord(**record) for record in checkpoint.history]
+    if not history:
+        raise ValueError("it holds no epoch: start again")
+    attempt, epoch = 1, 0
+    for record in history:
+        follows = (record.attempt, record.epoch) in ((attempt, epoch + 1), (attempt + 1, 1))
+        first_is_best = record.epoch > 1 or record.best
+        if not (follows and first_is_best and 1 <= record.epoch <= recipe.epochs):
+            raise ValueError(f"epoch {record.epoch} cannot follow epoch {epoch} in its history")
+        attempt, epoch = int(record.attempt), int(record.epoch)
+    if checkpoint.metrics["epoch"] != history[-1].epoch:
+        raise ValueError(f"its weights are not those of its last epoch, {history[-1].epoch}")
+    return history
+
+
+def _check_best(
+    best: Checkpoint | None, path: Path, last: Checkpoint, history: Sequence[EpochRecord]
+) -> None:
+    """Refuses a best checkpoint that is not this run's, as one that was overwritten may leave.
 
     A history holds the seconds that its epochs took, so no two runs begin with the same one.
+
+    Args:
+        best: None if there is none.
+        path: Where it should be.
+        last: The checkpoint to resume from.
+        history: Its epochs.
     """
+    advice = f"put that of the run back beside {last_path(path)}, or start again"
+    behind = _is_behind(best, history)
+    if behind and not history[-1].best:  # else its weights are in the last one
+        raise CheckpointError(f"{path}, the run's best so far, is missing: {advice}")
+    if best is None:
+        return
     known = min(len(last.history), len(best.history))
-    if not known or last.history[:known] != best.history[:known]:
-        raise CheckpointError(
-            f"{best_path} is not of the run in {path}: put the best one of that run back beside "
-            "it, or start again"
-        )
+    same = (last.arch, last.recipe) == (best.arch, best.recipe)
+    ahead = len(best.history) > len(history)
+    right = behind or ahead or best.metrics["epoch"] == _best_record(history).epoch
+    if not (known and same and right) or last.history[:known] != best.history[:known]:
+        raise CheckpointError(f"{path} is not of the run in {last_path(path)}: {advice}")
+
+
+def _is_behind(best: Checkpoint | None, history: Sequence[EpochRecord]) -> bool:
+    """Whether the weights of the best epoch are in the last checkpoint alone.
+
+    Such a run was killed before it wrote the best one.
+    """
+    return best is None or len(best.history) <= history.index(_best_record(history))
 
 
 def _agreed(stored: Recipe, given: Mapping[str, Scalar]) -> Recipe:
@@ -132,13 +182,49 @@ def restore_run(trainer: Trainer, checkpoint: Checkpoint) -> None:
     state = {name: getattr(checkpoint, name) for name in ("optimizer", "schedule", "unaveraged")}
     try:
         data.load_split(checkpoint.split)
-        trainer.history = [EpochRecord(**record) for record in checkpoint.history]
-        trainer.attempt = trainer.history[-1].attempt
-        trainer.state.load_state_dict(checkpoint.weights, state, trainer.history[-1].epoch)
-        trainer.best = {key: checkpoint.best[key] for key in ("epoch", "val_loss")}
+        last = (history := _history(checkpoint, trainer.recipe))[-1]
+        trainer.history = history
+        trainer.attempt = last.attempt
+        rows = torch.from_numpy(data.train[:2]).to(trainer.device.device)
+        example = data.pixels[rows], data.sums[rows]
+        trainer.state.load_state_dict(checkpoint.weights, state, last.epoch, example)
+        trainer.best = _best(checkpoint, trainer.history)
         trainer.device.set_random_state(checkpoint.random[world.rank])
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"the state in {trainer.checkpoints.last_path} does not fit its run ({error}): it is "
             "damaged; start again"
         ) from error
+    _complete(trainer, checkpoint)
+
+
+def _best(checkpoint: Checkpoint, history: Sequence[EpochRecord]) -> dict[str, Any]:
+    """Epoch and loss of the best epoch of this attempt.
+
+    Raises:
+        KeyError, ValueError: The checkpoint names another.
+    """
+    best = _best_record(history)
+    found = {"epoch": best.epoch, "val_loss": best.val_loss}
+    if best.attempt != history[-1].attempt or found != checkpoint.best:
+        raise ValueError(f"its best epoch is {best.epoch}, and it names {checkpoint.best}")
+    return found
+
+
+def _best_record(history: Sequence[EpochRecord]) -> EpochRecord:
+    """The last epoch that was the best one so far; the first of an attempt always is."""
+    return next(record for record in reversed(history) if record.best)
+
+
+def _complete(trainer: Trainer, last: Checkpoint) -> None:
+    """Brings the best checkpoint to where the last one is, if the run was killed between the two.
+
+    Runs once wrote the best one first; killed after it, it holds an epoch that the run does not
+    have. The next epoch then takes its place.
+    """
+    path = trainer.checkpoints.path
+    best = load_checkpoint(path) if path.exists() else None
+    if best is not None and len(best.history) > len(trainer.history):
+        trainer.best = {}
+    elif _is_behind(best, trainer.history):
+        trainer.checkpoints.write_best(last)

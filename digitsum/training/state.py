@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from digitsum.device import DeviceConfig
+from digitsum.models import difference
 from digitsum.models.base import Architecture
 from digitsum.recipe import Recipe
+from digitsum.torch_files import is_dense
 from digitsum.training.augmentation import warp
 from digitsum.training.distributed import World
 from digitsum.training.optimizers import Average, make_optimizers, make_schedule
+from digitsum.training.restoring import fitted_optimizer, fitted_schedule
 
 
 class TrainState:
@@ -105,21 +110,60 @@ class TrainState:
         }
 
     def load_state_dict(
-        self, weights: dict[str, Tensor], state: dict[str, Any], epochs: int
+        self,
+        weights: dict[str, Tensor],
+        state: dict[str, Any],
+        epochs: int,
+        example: tuple[Tensor, Tensor],
     ) -> None:
         """Takes over what `weights` and `state_dict` gave after so many epochs.
+
+        Args:
+            weights: From a file, like all of `state`.
+            state: By the names of a checkpoint's fields.
+            epochs: How many the attempt has done.
+            example: Two strips (2, 40, W) uint8 and their sums (2,) float32, of any kind: a step
+                of a copy shows what the state must look like.
 
         Raises:
             KeyError, TypeError, ValueError, RuntimeError: It does not fit.
         """
-        self.eval_model.load_state_dict(weights)
-        for optimizer, kept in zip(self.optimizers, state["optimizer"], strict=True):
-            optimizer.load_state_dict(kept)
+        _load(self.eval_model, weights)
+        steps = epochs * self.steps
+        expected = self._state_after_a_step(*example)
+        given = zip(self.optimizers, expected, state["optimizer"], strict=True)
+        for optimizer, like, kept in given:
+            optimizer.load_state_dict(fitted_optimizer(like, kept))
         for schedule, kept in zip(self.schedules, state["schedule"], strict=True):
-            schedule.load_state_dict(kept)
-        if self.average is not None:
-            self.model.load_state_dict(state["unaveraged"])
-            self.average.steps = epochs * self.steps
+            schedule.load_state_dict(fitted_schedule(schedule.state_dict(), kept, steps))
+        if self.average is None:
+            if state["unaveraged"]:
+                raise ValueError("it holds an average, and the run makes none")
+        else:
+            _load(self.model, state["unaveraged"])
+            self.average.steps = steps
+
+    def _state_after_a_step(self, pixels: Tensor, sums: Tensor) -> list[dict[str, Any]]:
+        """State dicts of the optimizers of a copy of this model that has taken a step."""
+        model = deepcopy(self.model).train()
+        optimizers = make_optimizers(self.recipe, model)
+        for optimizer in optimizers:
+            make_schedule(self.recipe, optimizer, self.steps)  # which adds to the settings
+        with self.device.autocast():
+            outputs = model(self.device.normalize(pixels))
+        model.loss(outputs, sums, 0.0).backward()  # type: ignore[no-untyped-call]
+        for optimizer in optimizers:
+            optimizer.step()
+        return [optimizer.state_dict() for optimizer in optimizers]
+
+
+def _load(model: Architecture, weights: dict[str, Tensor]) -> None:
+    """Weights of a file, compared with the model's first."""
+    if problem := difference(model.state_dict(), weights):
+        raise ValueError(problem)
+    if not all(is_dense(tensor) and torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise ValueError("it holds weights that are not finite")
+    model.load_state_dict(weights)
 
 
 def _on_cpu(model: Architecture) -> dict[str, Tensor]:

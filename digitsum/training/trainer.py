@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from digitsum._version import __version__
 from digitsum.ambient import default_settings
 from digitsum.datasets.strips import StripSet
 from digitsum.device import DeviceConfig
@@ -96,6 +97,7 @@ class Trainer:
         self.world, self.device = place_of(recipe)
         device, precision = str(self.device.device), self.device.precision
         self.recipe = replace(resolve_options(recipe), device=device, precision=precision)
+        self._compare_processes(data, resumed=not pretrained)
         self.data = TrainingData(data, self.recipe, self.device.device, self.world)
         self.checkpoints = RunCheckpoints(path, self.recipe, self.data, self.world)
         self.on_event: OnEvent = on_event if self.world.is_main else lambda event: None
@@ -105,6 +107,19 @@ class Trainer:
         self.device.seed(recipe.seed + self.world.rank)  # each draws its own dropout
         self.start_fresh(pretrained)
         check_sums(data, recipe)
+
+    def _compare_processes(self, data: StripSet, resumed: bool) -> None:
+        """Sees that all processes train the same on the same; each may have its own device.
+
+        Raises:
+            UsageError: They do not.
+        """
+        if self.world.size == 1:
+            return
+        facts: dict[str, Any] = {"digitsum": __version__, "torch": str(torch.__version__)}
+        facts |= {key: value for key, value in self.recipe.to_dict().items() if key != "device"}
+        strips = {"number of strips": len(data), "fingerprint of the strips": data.fingerprint}
+        self.world.compare({**facts, "resumed": resumed, **strips})
 
     def start_fresh(self, pretrained: bool = True) -> None:
         """A new model before its first step; no epoch is the best yet."""
@@ -116,9 +131,13 @@ class Trainer:
         self.state = TrainState(model, self.recipe, self.steps, self.device, self.world)
         self.best: dict[str, Any] = {}  # epoch and val_loss
 
-    def fit(self) -> Result:
-        """Trains from the next epoch to the last, writing both checkpoints after each."""
-        with self.checkpoints.locked(), self.device.repeatable():
+    def fit(self, overwrite: bool = True) -> Result:
+        """Trains from the next epoch to the last, writing both checkpoints after each.
+
+        Args:
+            overwrite: Whether checkpoints that are there when it begins are replaced.
+        """
+        with self.checkpoints.locked(overwrite), self.device.repeatable():
             self.on_event(self._start_event())
             while (epoch := self.next_epoch()) <= self.recipe.epochs:
                 clock = EpochClock(self.steps, len(self.data.val))
@@ -220,21 +239,20 @@ class Trainer:
         """Scores the best and the last weights on both splits and stores the metrics."""
         rows = (self.data.train, self.data.val)
         self.on_event(Scoring(sum(map(len, rows))))
-        scores: dict[int, Scores] = {}
-        for path in (self.checkpoints.path, self.checkpoints.last_path):
+        scores: list[Scores] = []  # of the best, then of the last
+        paths = self.checkpoints.path, self.checkpoints.last_path
+        for path in paths:
             checkpoint = self.checkpoints.load(path)
             epoch = checkpoint.metrics["epoch"]
-            if epoch not in scores:  # the last epoch may be the best
+            if not scores or scores[0].epoch != epoch:  # the last epoch may be the best
                 width, options = self.data.data.width, self.recipe.options
                 cls = architecture(self.recipe.arch)
                 model = restore(cls, width, options, checkpoint.weights)
                 self.device.place(model)
                 train, val = (self.validate(model, split, epoch)[1] for split in rows)
-                scores[epoch] = Scores(epoch, train, val)
-            self.checkpoints.save_scores(checkpoint, path, scores[epoch], self.history)
-        best, last = scores[self.best["epoch"]], scores[self.history[-1].epoch]
-        paths = self.checkpoints.path, self.checkpoints.last_path
-        return Result(best, last, self.history, *paths)
+                scores.append(Scores(epoch, train, val))
+            self.checkpoints.save_scores(checkpoint, path, scores[-1], self.history)
+        return Result(scores[0], scores[-1], self.history, *paths)
 
     def _start_event(self) -> Start:
         where = str(self.device)
