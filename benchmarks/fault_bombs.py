@@ -339,7 +339,7 @@ def strips() -> Bombs:
     """Strips that take no room, or claim much."""
     for kind in ("|u1", "<f8", "|b1"):
         for order in (False, True):
-            count = HUGE // (1680 * np.dtype(kind).itemsize * 8)
+            count = HUGE // (1680 * np.dtype(kind).itemsize * 32)
             make = sparse(kind, (count, 40, 42), order)
             name = f"strips of {kind}{' in columns' * order} that take no room"
             yield name, STRIPS, make, f"{PREDICT} --model c.pt"

@@ -36,7 +36,7 @@ def _named(names: tuple[str, ...], incomplete: str) -> list[str]:
 
 
 def _paths(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
-    """Files with these suffixes and folders with a slash, those that a terminal shows as they are."""
+    """Files with these suffixes and folders with a slash, but none with odd characters."""
     folder, _, start = incomplete.rpartition("/")
     root = f"{folder}/" if "/" in incomplete else ""
     try:
