@@ -342,7 +342,7 @@ def strips() -> Bombs:
             count = HUGE // (1680 * np.dtype(kind).itemsize * 32)
             make = sparse(kind, (count, 40, 42), order)
             name = f"strips of {kind}{' in columns' * order} that take no room"
-            yield name, STRIPS, make, f"{PREDICT} --model c.pt"
+            yield name, STRIPS, make, f"{PREDICT} --model c.pt --shard 1/100"
     for width in (32_000, 1_200_000, HUGE // 40):
         yield f"one strip of {width:,} columns", STRIPS, sparse("|u1", (1, 40, width)), PREDICT
     wide = sparse("|u1", (1_000, 40, 20_000))

@@ -234,6 +234,16 @@ def test_a_best_checkpoint_that_is_lost_is_asked_for(
         resume(last_path(PATH), strips)
 
 
+def test_a_finished_run_whose_best_was_its_last_gets_it_back(strips: StripSet) -> None:
+    fit(Recipe.from_dict({"arch": "cnn", "epochs": 1, "device": "cpu"}), strips, PATH)
+    kept = load_checkpoint(PATH)
+    PATH.unlink()
+    resume(last_path(PATH), strips)
+    again = load_checkpoint(PATH)
+    assert (again.metrics, again.history, again.resumable) == (kept.metrics, kept.history, False)
+    assert all(torch.equal(again.weights[name], kept.weights[name]) for name in kept.weights)
+
+
 def test_the_state_of_a_step_disturbs_nothing(stopped: Path, strips: StripSet) -> None:
     """Resuming looks at a step of a copy; the model itself takes none."""
     from digitsum.training.resuming import restore_run

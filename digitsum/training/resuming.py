@@ -84,7 +84,7 @@ class StoppedRun:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done and their final metrics stored, in both checkpoints."""
-        return "train" in self.checkpoint.metrics
+        return "train" in self.checkpoint.metrics and self.path.exists()
 
 
 def _history(checkpoint: Checkpoint, recipe: Recipe) -> list[EpochRecord]:
