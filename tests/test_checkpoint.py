@@ -245,7 +245,7 @@ def test_whatever_a_checkpoint_holds_info_shows_it_or_it_is_refused(
                 continue
             outcomes["shown"] += 1
             shown = card("model.pt", found)
-            json.loads(writers.to_json(shown))
+            json.loads(writers.to_json(shown), parse_constant=pytest.fail)
             info._print(shown)
             repr(found)
             lines = capsys.readouterr().out.splitlines()

@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -126,8 +127,8 @@ def _sums(stream: BinaryIO) -> Iterator[Write]:
 
 
 def to_json(document: Mapping[str, Any]) -> str:
-    """A document in ASCII; `as_text` for the names in it."""
-    return json.dumps(_with_text(document), indent=2)
+    """A document in ASCII; `as_text` for the names in it, null for what JSON has no number for."""
+    return json.dumps(_with_text(document), indent=2, allow_nan=False)
 
 
 def _with_text(value: Any) -> Any:
@@ -135,6 +136,8 @@ def _with_text(value: Any) -> Any:
         return {key: _with_text(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_with_text(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return as_text(value) if isinstance(value, str) else value
 
 
