@@ -116,8 +116,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise CheckpointError(f"{path} is {kind}") from error
         if isinstance(error, UnpicklingError):
             raise CheckpointError(
-                f"{path} is no digitsum checkpoint: it holds more than tensors and plain values, "
-                "which digitsum never loads; train one with `digitsum train`"
+                f"{path} is no digitsum checkpoint: it holds more than tensors and plain values "
+                f"({str(error).partition(chr(10))[0]:.80}), which digitsum never loads; train one with "
+                "`digitsum train`"
             ) from error
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or of "

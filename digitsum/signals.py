@@ -34,17 +34,25 @@ class Terminated(BaseException):
 
 
 def exit_at_once() -> None:
-    """Lets the signals end the process from here on: nothing is open yet that one must close.
+    """Lets the signals end the process from here on, unless they are ignored, as under nohup.
 
-    An exception in the middle of an import is whatever the module makes of it.
+    Nothing is open yet that one must close, and an exception in the middle of an import is whatever
+    the module makes of it.
     """
-    _handle(_exit)
+    _replace(signal.SIG_DFL, _exit)
+    _replace(signal.default_int_handler, _exit)
+
+
+def raise_from_now() -> None:
+    """Makes the signals raise, those that `exit_at_once` took care of."""
+    if _replace(_exit, _stop):
+        sys.unraisablehook = _unraisable
 
 
 def install() -> None:
-    """Makes the signals raise from here on, unless they are ignored, as under nohup."""
-    _handle(_stop)
-    sys.unraisablehook = _unraisable
+    """Makes the signals raise from here on, unless they are ignored."""
+    exit_at_once()
+    raise_from_now()
 
 
 def ignore() -> None:
@@ -55,15 +63,15 @@ def ignore() -> None:
 
 def restore() -> None:
     """Lets any further signal end a process that was stopped, however long Python takes to end."""
-    for number in STOPPING:
-        if signal.getsignal(number) is _stop:
-            signal.signal(number, signal.SIG_DFL)
+    _replace(_stop, signal.SIG_DFL)
 
 
-def _handle(handler: Any) -> None:
-    for number in STOPPING:
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler, _exit):
-            signal.signal(number, handler)
+def _replace(old: Any, new: Any) -> bool:
+    """Whether a signal had the old handler; it has the new one."""
+    found = [number for number in STOPPING if signal.getsignal(number) == old]
+    for number in found:
+        signal.signal(number, new)
+    return bool(found)
 
 
 def _exit(signum: int, frame: FrameType | None) -> None:

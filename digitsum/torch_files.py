@@ -15,7 +15,7 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from digitsum.file_kinds import UnreadableFileError, open_regular
 MAX_PICKLE = 32 << 20  # bytes
 MAX_OPERATIONS = 1_000_000
 MAX_CALLS = 100_000
-MAX_DEPTH = 100  # of containers in one another: hashing a deeper tuple overflows C's stack
+MAX_DEPTH = 100  # of containers in one another
 MAX_ENTRIES = 20_000  # of an archive; there is one for each tensor
 
 _STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
@@ -122,7 +122,7 @@ def check_pickle(stream: BinaryIO) -> None:
     """Reads through a pickle, to its end, without doing what it says.
 
     Raises:
-        UnpicklingError: It names or calls what no checkpoint needs, or is too large or too deep.
+        UnpicklingError: It names or calls what no checkpoint needs, or is too large.
         Exception: It is damaged.
     """
     start, calls = stream.tell(), 0
@@ -134,40 +134,32 @@ def check_pickle(stream: BinaryIO) -> None:
         traced.follow(operation.name, argument)
 
 
-class _Value(NamedTuple):
-    """What is known of a value on the stack of an unpickler."""
-
-    depth: int = 0  # of containers in one another
-    kind: str = ""  # the operation that made it, or the global that it is
-
-
 class _Traced:
-    """The stack and the memo of an unpickler, without the values.
+    """The stack and the memo of an unpickler; instead of each value the operation that made it.
 
     It knows the operations that torch writes. Of the calls it allows those of `GLOBALS`, and an
     `OrderedDict` only empty: one of a tensor that is expanded would make an object of each number.
+    Keys are texts and whole numbers: hashing a tuple of tuples takes forever, or C's stack.
     """
 
     def __init__(self) -> None:
-        self.stack: list[_Value] = []
+        self.stack: list[str] = []
         self.marks: list[int] = []
-        self.memo: dict[int, _Value] = {}
+        self.memo: dict[int, str] = {}
 
     def follow(self, name: str, argument: Any) -> None:
-        """Does to what is known of the values what one operation does to them."""
+        """Does to the names what one operation does to the values."""
         if name in _VALUES:
-            self.stack.append(_Value(0, name))
+            self.stack.append(name)
         elif name == "GLOBAL":
             if argument not in GLOBALS:
                 raise UnpicklingError(f"it names {argument}")
-            self.stack.append(_Value(0, argument))
+            self.stack.append(argument)
         elif name in _TUPLES:
-            self.stack.append(_Value(1 + self._deepest(_TUPLES[name]), name))
+            self._taken(_TUPLES[name])
+            self.stack.append(name)
         elif name in _CONTENTS:
-            self._check_call(name)
-            deepest, holder = self._deepest(_CONTENTS[name]), self.stack[-1]
-            kind = f"made by {holder.kind}" if name == "REDUCE" else holder.kind
-            self.stack[-1] = _Value(max(holder.depth, 1 + deepest), kind)
+            self._fill(name, self._taken(_CONTENTS[name]))
         elif name in ("BINPUT", "LONG_BINPUT"):
             self.memo[argument] = self.stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
@@ -175,37 +167,37 @@ class _Traced:
         elif name == "MARK":
             self.marks.append(len(self.stack))
         elif name == "BINPERSID":
-            self.stack[-1] = _Value(0, name)
+            self.stack[-1] = name
         elif name not in ("PROTO", "STOP"):
             raise UnpicklingError(f"its pickle has the operation {name}")
-        if self.stack and self.stack[-1].depth > MAX_DEPTH:
-            raise UnpicklingError(f"its values are nested more than {MAX_DEPTH} deep")
 
-    def _check_call(self, name: str) -> None:
-        """Refuses calls, and attributes set, other than those that torch writes."""
-        if name not in ("REDUCE", "BUILD"):
-            return
-        holder, given = self.stack[-2].kind, self.stack[-1].kind
-        if name == "BUILD":
-            right = (holder, given) == (f"made by {ORDERED}", "EMPTY_DICT")
+    def _fill(self, name: str, given: list[str]) -> None:
+        """Puts values into the one on the top, or calls it with them."""
+        holder = self.stack[-1]
+        if name == "REDUCE":
+            right = given == ["EMPTY_TUPLE"] if holder == ORDERED else holder in REBUILDING
+            self.stack[-1] = f"made by {holder}"
+        elif name == "BUILD":
+            right = (holder, given) == (f"made by {ORDERED}", ["EMPTY_DICT"])
         else:
-            right = given == "EMPTY_TUPLE" if holder == ORDERED else holder in REBUILDING
+            right = name.startswith("APPEND") or _KEYS.issuperset(given[::2])
         if not right:
-            raise UnpicklingError(f"its pickle calls {holder} with {given}")
+            raise UnpicklingError(f"its pickle has {name} of {holder} with {given[:4]}")
 
-    def _deepest(self, count: int | None) -> int:
-        """Takes so many values from the top, None: all above the last mark; the largest depth."""
+    def _taken(self, count: int | None) -> list[str]:
+        """So many values from the top; None: all above the last mark."""
         place = self.marks.pop() if count is None else len(self.stack) - count
         if place < 0:
             raise UnpicklingError("its pickle takes more than it has made")
-        deepest = max((value.depth for value in self.stack[place:]), default=0)
+        taken = self.stack[place:]
         del self.stack[place:]
-        return deepest
+        return taken
 
 
-_VALUES = frozenset(
-    ("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
-     "BINUNICODE", "SHORT_BINSTRING", "EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT")
+_KEYS = frozenset(("BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1"))
+_VALUES = _KEYS | frozenset(
+    ("NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT", "SHORT_BINSTRING", "EMPTY_TUPLE", "EMPTY_LIST",
+     "EMPTY_DICT")
 )  # fmt: skip
 _TUPLES = {"TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}  # how many values they take
 _CONTENTS = {"APPEND": 1, "APPENDS": None, "SETITEM": 2, "SETITEMS": None, "REDUCE": 1, "BUILD": 1}
@@ -219,30 +211,61 @@ def _check_size(path: Path, held: int, size: int) -> None:
 
 
 def _bytes_held(content: Any) -> int:
-    """Bytes of all tensors if each had its own; those of one storage seen twice as one."""
+    """Bytes of all tensors if each had its own; those of one storage seen twice as one.
+
+    Raises:
+        UnpicklingError: There is a value of another kind, or one that holds itself, or all would
+            be too many or too deep if what is there twice were written twice.
+    """
     sizes: dict[tuple[int, int], int] = {}
-    left, seen = [content], {id(content)}
-    while left:  # what holds itself a thousand times over does no harm
-        value = left.pop()
-        inner: list[Any] = []
-        if isinstance(value, Tensor):
-            if is_dense(value):
-                stored = value.untyped_storage()
-                needed = value.numel() * value.element_size()  # an expanded one needs more
-                key = (stored.data_ptr(), stored.nbytes())
-                sizes[key] = max(sizes.get(key, 0), stored.nbytes(), needed)
-        elif isinstance(value, dict):
-            inner = [*dict.keys(value), *dict.values(value)]
-        elif isinstance(value, list | tuple):
-            inner = list(value)
-        elif type(value) not in (str, int, float, bool, type(None)):
-            raise UnpicklingError(f"it holds {type(value)}")
+    done: dict[int, tuple[int, int]] = {}  # how many values a container holds, and how deep
+    entered: set[int] = set()
+    left = [[content]]  # a list, so that what is there is never a plain value itself
+    while left:
+        value = left[-1]
+        if id(value) in done:
+            left.pop()
+            continue
+        inner = _inner(value)
+        holders = [one for one in inner if _inner(one)]
+        if id(value) not in entered:
+            entered.add(id(value))
+            for one in inner:
+                _note_tensor(one, sizes)
+            waiting = [one for one in holders if id(one) not in done]
+            if any(id(one) in entered for one in waiting):
+                raise UnpicklingError("it holds itself")
+            left += waiting
+            continue
+        found = [done[id(one)] for one in holders]
+        count = 1 + len(inner) - len(holders) + sum(values for values, _ in found)
+        depth = 1 + max((depth for _, depth in found), default=0)
+        if count > MAX_OPERATIONS or depth > MAX_DEPTH:
+            raise UnpicklingError("its values are too many, or nested too deep")
+        done[id(value)] = count, depth
+    return sum(sizes.values())
+
+
+def _inner(value: Any) -> list[Any]:
+    """What a dict, a list or a tuple holds; nothing, of a tensor or a plain value."""
+    if isinstance(value, dict):
         if isinstance(value, OrderedDict) and vars(value).keys() - {"_metadata"}:
             raise UnpicklingError("it holds a dict with attributes")  # which may hide its methods
-        new = [one for one in inner if id(one) not in seen]
-        seen.update(map(id, new))
-        left.extend(new)
-    return sum(sizes.values())
+        return [*dict.keys(value), *dict.values(value)]
+    if isinstance(value, list | tuple):
+        return list(value)
+    if type(value) in (str, int, float, bool, type(None)) or isinstance(value, Tensor):
+        return []
+    raise UnpicklingError(f"it holds {type(value)}")
+
+
+def _note_tensor(value: Any, sizes: dict[tuple[int, int], int]) -> None:
+    """Adds what a tensor needs to the sizes of all storages."""
+    if is_dense(value):
+        stored = value.untyped_storage()
+        needed = value.numel() * value.element_size()  # an expanded one needs more
+        key = (stored.data_ptr(), stored.nbytes())
+        sizes[key] = max(sizes.get(key, 0), stored.nbytes(), needed)
 
 
 def is_dense(value: object) -> bool:

@@ -68,6 +68,7 @@ class Boundary(TyperGroup):
             for library in ("PIL", "torch", "onnx"):  # of odd files, of which an error says all
                 warnings.filterwarnings("ignore", module=library)
             warnings.showwarning = _show_warning
+            signals.raise_from_now()
             result = super().invoke(ctx)
             sys.stdout.flush()  # here, where a full disk is told in one line
             return result
@@ -191,7 +192,7 @@ def _digitsum(
 def main() -> None:
     """Runs the command line. The `digitsum` command comes here through `digitsum.__main__`."""
     streams.prepare()
-    signals.install()
+    signals.exit_at_once()
     malloc.keep_freed()
     # what torch's C++ logs, with stacks, on the way to an exception that is told in one line
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
