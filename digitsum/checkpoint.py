@@ -6,7 +6,7 @@ On disk a plain dict of tensors, text, numbers, lists and dicts, so that it load
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from importlib import resources
@@ -115,10 +115,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if kind := recognized(path, CHECKPOINT):
             raise CheckpointError(f"{path} is {kind}") from error
         if isinstance(error, UnpicklingError):
+            reason = str(error).partition("\n")[0]
             raise CheckpointError(
                 f"{path} is no digitsum checkpoint: it holds more than tensors and plain values "
-                f"({str(error).partition(chr(10))[0]:.80}), which digitsum never loads; train one with "
-                "`digitsum train`"
+                f"({reason:.80}), which digitsum never loads; train one with `digitsum train`"
             ) from error
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or of "
@@ -170,7 +170,8 @@ def _whole(value: object) -> bool:
 
 
 def _number(value: object) -> bool:
-    return type(value) in (int, float, bool) and math.isfinite(value)  # type: ignore[arg-type]
+    """A number that is finite as a float; of a huge whole one `math.isfinite` raises."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _rows(value: object) -> bool:

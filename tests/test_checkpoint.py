@@ -201,8 +201,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 
 
 ODD = [
-    None, "x", -1, 10**30, 2.5, float("nan"), True, [], [1], ["a"], {}, {"a": torch.ones(2)},
-    {1: 2}, torch.ones(2), [torch.ones(1)], "=1+1\x1b]0;title\x07\x9b", "\ud800\u202e",
+    None, "x", -1, 10**30, 10**400, 2.5, float("nan"), True, [], [1], ["a"], {}, {1: 2},
+    {"a": torch.ones(2)}, torch.ones(2), [torch.ones(1)],
+    "=1+1\x1b]0;title\x07\x9b", "\ud800\u202e",
 ]  # fmt: skip
 
 

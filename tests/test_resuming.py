@@ -129,6 +129,8 @@ def test_state_that_is_not_that_of_the_weights_is_refused(
         lambda c: c["schedule"][0].update(last_epoch=10**9),
         lambda c: c["schedule"][0].update(_last_lr=[]),
         lambda c: c["history"][0].update(epoch=2),
+        lambda c: c["history"][0].update(epoch=10**400),
+        lambda c: c["optimizer"][0]["param_groups"][0].update(lr=10**400),
         lambda c: c["history"][0].update(best=False),
         lambda c: c["history"][0].pop("lr"),
         lambda c: c["history"].append(c["history"][0]),

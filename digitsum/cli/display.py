@@ -129,13 +129,23 @@ def say_overlap(model: str, overlap: TrainingOverlap) -> None:
 
 def run_shown(path: Path, train: Callable[[OnEvent], Result], resumed: bool = False) -> None:
     """Runs a training with its display; if a signal stops it, says how to resume it."""
-    display = TrainingDisplay(stderr)
+    display, before = TrainingDisplay(stderr), _written(last_path(path))
     try:
         with display:
             result = train(display)
     except (KeyboardInterrupt, Terminated):
         command = World.from_environment().command()
         how = f"; resume with: {command} train --resume {last_path(path)}"
-        say("stopped" + (how if display.kept or resumed else ": no epoch was finished"))
+        kept = resumed or _written(last_path(path)) not in (before, None)
+        say("stopped" + (how if kept else ": no epoch was finished"))
         raise
     show_result(result)
+
+
+def _written(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written: a signal may come before the epoch is reported."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

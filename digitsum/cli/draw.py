@@ -85,7 +85,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
-    except (OSError, ValueError) as error:  # of a name that no machine can have
+    except (OSError, TypeError, ValueError) as error:  # of a name that no machine can have
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
             f"cannot listen on {host}, port {port} ({reason}): give another --host or --port, or "

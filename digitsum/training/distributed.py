@@ -91,7 +91,8 @@ class World:
             self._compare_devices(store, device.type)
             backend = "nccl" if device.type == "cuda" else "gloo"
             distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
-            distributed.barrier()  # NCCL connects no earlier
+            here = [device.index] if device.type == "cuda" else None
+            distributed.barrier(device_ids=here)  # NCCL connects no earlier
         except UsageError:
             raise
         except (OSError, RuntimeError, ValueError) as error:

@@ -81,7 +81,6 @@ class TrainingDisplay:
             expand=True,
         )
         self.task = self.bar.add_task("", total=None, epoch="", text="")
-        self.kept = False  # whether an epoch of this run is in its checkpoints
 
     def __enter__(self) -> TrainingDisplay:
         if not self.bar.disable:  # a disabled one writes an empty line in older versions of rich
@@ -102,7 +101,6 @@ class TrainingDisplay:
         if isinstance(event, Progress):
             self._move(event)
         else:
-            self.kept |= isinstance(event, EpochRecord)
             width = self.console.width if self.console.is_terminal else None
             say(self.console, words(event, width))
         self.then(event)

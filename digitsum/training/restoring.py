@@ -7,7 +7,7 @@ copied into one like it.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -76,7 +76,7 @@ def fitted_value(expected: Any, found: Any, where: str) -> Any:
     if isinstance(expected, list | tuple):
         values = zip(expected, _same_length(expected, found, where), strict=True)
         return type(expected)(fitted_value(*pair, where) for pair in values)
-    if type(found) is not type(expected) or not math.isfinite(found):
+    if type(found) is not type(expected) or not abs(found) <= sys.float_info.max:
         raise ValueError(f"{where} is {found!r:.40}, expected a number such as {expected!r}")
     return found
 
