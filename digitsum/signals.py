@@ -20,8 +20,9 @@ STOPPING = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
     if name in signal.Signals.__members__
 )
-AGAIN = 0.02  # seconds until a signal that could not be raised where it arrived is tried again
+AGAIN = 0.002  # seconds until a signal that could not be raised where it arrived is tried again
 CAN_WAIT = hasattr(signal, "setitimer")  # not on Windows
+_waiting: list[int] = []  # signals that are tried again
 HELD = (*STOPPING, signal.SIGALRM) if CAN_WAIT else STOPPING  # what may raise in a command
 
 
@@ -90,12 +91,22 @@ def _raise(signum: int, frame: FrameType | None) -> None:
     if CAN_WAIT and _importing(frame):
         _again(signum)
     else:
+        if _waiting:
+            _waiting.clear()
+            signal.setitimer(signal.ITIMER_REAL, 0)
         raise KeyboardInterrupt if signum == signal.SIGINT else Terminated(signum)
+
+
+def raise_waiting(signum: int = 0, frame: FrameType | None = None) -> None:
+    """Raises the signal that waits for the end of an import, if one does."""
+    if _waiting:
+        _raise(_waiting[-1], frame)
 
 
 def _again(signum: int) -> None:
     """Raises a little later."""
-    signal.signal(signal.SIGALRM, lambda _, frame: _raise(signum, frame))
+    _waiting[:] = [signum]
+    signal.signal(signal.SIGALRM, raise_waiting)
     signal.setitimer(signal.ITIMER_REAL, AGAIN)
 
 

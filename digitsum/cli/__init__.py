@@ -70,6 +70,7 @@ class Boundary(TyperGroup):
             warnings.showwarning = _show_warning
             signals.raise_from_now()
             result = super().invoke(ctx)
+            signals.raise_waiting()
             sys.stdout.flush()  # here, where a full disk is told in one line
             return result
 
