@@ -82,6 +82,7 @@ def _listen(host: str, port: int) -> socket.socket:
         UsageError: It cannot.
     """
     try:
+        socket.getaddrinfo(host or None, port)  # what cannot be a name would leave a socket open
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
