@@ -26,6 +26,7 @@ from digitsum.temporary_files import (
 
 Opener = Callable[[str], AbstractContextManager[BinaryIO]]
 
+BUNDLED = ("reader",)  # names of the weights that come with the package
 SET = "set"  # what the lock and the hidden folder of several files are named after
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # of some file systems
@@ -112,6 +113,20 @@ def best_path(last: Path) -> Path:
 def last_path(path: Path) -> Path:
     """`cnn.last.pt` for `cnn.pt`: the checkpoint that a run resumes from."""
     return path.with_name(f"{path.stem}.last{path.suffix}")
+
+
+def locate_checkpoint(name: Path | str) -> Path:
+    """The file of a checkpoint; `reader` names the bundled one, unless a file has that name."""
+    if str(name) in BUNDLED and not Path(name).exists():
+        return bundled_path(str(name))
+    return Path(name)
+
+
+def bundled_path(name: str) -> Path:
+    """Where the bundled weights of that name lie."""
+    from importlib import resources  # not at the top: it would slow --help down
+
+    return Path(str(resources.files("digitsum") / "weights" / f"{name}.pt"))
 
 
 def check_checkpoint_paths(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from digitsum.ambient import default_settings
-from digitsum.checkpoint import Checkpoint, load_checkpoint, locate_checkpoint
+from digitsum.checkpoint import Checkpoint, load_checkpoint
 from digitsum.coercion import plain
 from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import as_strips
@@ -22,6 +22,7 @@ from digitsum.datasets.synthesis import compose
 from digitsum.device import DeviceConfig
 from digitsum.display import counted
 from digitsum.errors import CheckpointError, DataError, DigitsumError, UsageError, prefixed
+from digitsum.files import locate_checkpoint
 from digitsum.models import architecture_of_checkpoint, check_options, restore
 from digitsum.models.base import Architecture
 from digitsum.models.folding import fold_batch_norm

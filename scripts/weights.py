@@ -36,9 +36,7 @@ from torch.nn import functional as F
 
 from digitsum.checkpoint import (
     Checkpoint,
-    bundled_path,
     load_checkpoint,
-    locate_checkpoint,
     save_checkpoint,
 )
 from digitsum.cli import options
@@ -49,6 +47,7 @@ from digitsum.datasets.digits import Digits, load_digits
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import compose
 from digitsum.evaluation.scoring import evaluate
+from digitsum.files import bundled_path, locate_checkpoint
 from digitsum.inference import load_model, make_ready
 from digitsum.training import train
 

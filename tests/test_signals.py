@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")
+from digitsum.signals import STOPPING
 
-STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
+unix = pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")
+
+NAMES = [number.name for number in STOPPING]
 IN_AN_IMPORT = """
 import runpy, signal, sys
 place, name = sys.argv[1:3]
@@ -31,7 +33,8 @@ def python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", STOPPING)
+@unix
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "place",
     [
@@ -46,6 +49,7 @@ def test_a_signal_in_an_import_is_an_exit_code_and_no_words(place: str, name: st
     assert (done.returncode, done.stderr) == (128 + signal.Signals[name], "")
 
 
+@unix
 def test_next_to_nothing_is_imported_before_signals_are_seen_to() -> None:
     code = (
         "import sys; before = set(sys.modules); import digitsum.__main__\n"
@@ -57,6 +61,7 @@ def test_next_to_nothing_is_imported_before_signals_are_seen_to() -> None:
     ]  # fmt: skip
 
 
+@unix
 def test_a_signal_where_nobody_takes_an_exception_is_not_lost() -> None:
     code = (
         "import signal, time\n"
@@ -73,6 +78,7 @@ def test_a_signal_where_nobody_takes_an_exception_is_not_lost() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "143\n", "")
 
 
+@unix
 def test_what_waits_for_the_end_of_an_import_does_not_tear_a_file() -> None:
     code = (
         "import signal, time\n"
@@ -91,16 +97,58 @@ def test_what_waits_for_the_end_of_an_import_does_not_tear_a_file() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "whole\nstopped\n", "")
 
 
-@pytest.mark.parametrize("name", STOPPING)
-def test_a_failure_ends_as_it_said_too(name: str) -> None:
-    code = (
+def signalled_at_its_end(name: str, argument: str) -> subprocess.CompletedProcess[str]:
+    """A command that gets a signal while Python ends."""
+    return python(
         "import atexit, signal, sys\n"
         "from digitsum.cli import main\n"
-        f"atexit.register(signal.raise_signal, signal.{name})\n"  # while Python ends
-        "sys.argv[1:] = ['gone']\n"
+        f"atexit.register(signal.raise_signal, signal.{name})\n"
+        f"sys.argv[1:] = [{argument!r}]\n"
         "main()"
     )
-    done = python(code)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_command_that_is_done_ends_as_it_said(name: str) -> None:
+    done = signalled_at_its_end(name, "--version")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@unix
+@pytest.mark.parametrize("name", NAMES)
+def test_a_failure_ends_as_it_said_too(name: str) -> None:
+    done = signalled_at_its_end(name, "gone")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.endswith("No such command 'gone'.\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_signal_that_is_ignored_at_the_start_stays_so(name: str) -> None:
+    code = (
+        "import signal\n"
+        f"signal.signal(signal.{name}, signal.SIG_IGN)\n"  # as nohup does
+        "from digitsum import signals\n"
+        "from digitsum.files import uninterrupted\n"
+        "signals.install()\n"
+        f"with uninterrupted(): signal.raise_signal(signal.{name})\n"
+        f"signal.raise_signal(signal.{name})\n"
+        "print('went on')"
+    )
+    done = python(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a terminal as Unix has it")
+def test_a_shell_may_pass_on_the_hang_up_that_came_before() -> None:
+    code = (
+        "import signal\n"
+        "from digitsum import signals\n"
+        "signals.install()\n"
+        "try: signal.raise_signal(signal.SIGHUP)\n"
+        "except signals.Terminated as ending:\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "    raise SystemExit(ending.exit_code)"
+    )
+    done = python(code)
+    assert (done.returncode, done.stderr) == (129, "")

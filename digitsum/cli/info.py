@@ -14,6 +14,7 @@ from digitsum.cli import completion, options
 from digitsum.cli.writers import cell, to_json
 from digitsum.display import on_one_line
 from digitsum.errors import UsageError
+from digitsum.files import locate_checkpoint
 
 EXAMPLES = (
     "digitsum info",
@@ -45,7 +46,7 @@ def info(
     """Show what is installed, or what a checkpoint is."""
     if history and (model is None or as_json):
         raise UsageError("--history goes with a checkpoint, without --json")
-    from digitsum.checkpoint import card, load_checkpoint, locate_checkpoint
+    from digitsum.checkpoint import card, load_checkpoint
     from digitsum.cli.display import say
     from digitsum.environment import installation
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitsum.errors import UsageError
+from digitsum.files import bundled_path
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
 SIBLINGS = ("lab", "labels", "truth")  # names for `data` of what belongs to strips
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def model_files(models: Iterable[Path | str], arch: Sequence[str] | None = None)
     """Where checkpoints, bundled or not, and modules may lie; see `files.check_output`."""
     modules = [name.partition(":")[0].replace(".", "/") for name in arch or ()]
     found = [Path(f"{module}.py") for module in modules]
-    return found + [path for name in models for path in (Path(name), WEIGHTS / f"{name}.pt")]
+    return found + [path for name in models for path in (Path(name), bundled_path(str(name)))]
 
 
 def strip_files(

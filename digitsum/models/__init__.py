@@ -154,6 +154,26 @@ def create(cls: type[Architecture], width: int, options: Mapping[str, Any]) -> A
         raise RecipeError(f"{cls.__name__} cannot be built from this recipe: {error}") from error
 
 
+def laid_out(
+    cls: type[Architecture],
+    width: int,
+    options: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+) -> Architecture:
+    """A model without memory, which `weights` fit; nothing is allocated.
+
+    Raises:
+        CheckpointError: Names, shapes or types differ from the architecture's.
+    """
+    import torch
+
+    with torch.device("meta"):
+        model = create(cls, width, options)
+    if problem := difference(model.state_dict(), weights):
+        raise CheckpointError(f"weights do not fit the architecture {cls.__name__}: {problem}")
+    return model
+
+
 def restore(
     cls: type[Architecture],
     width: int,
@@ -162,20 +182,11 @@ def restore(
 ) -> Architecture:
     """The model that `weights` belong to, in evaluation mode on the CPU.
 
-    It is laid out without memory first, so names and shapes are compared before anything is
-    allocated.
-
     Raises:
-        CheckpointError: Names or shapes differ from the architecture's.
+        CheckpointError: See `laid_out`, which comes first.
     """
-    import torch
-
-    with torch.device("meta"):
-        model = create(cls, width, options)
-    expected = model.state_dict()
-    if problem := difference(expected, weights):
-        raise CheckpointError(f"weights do not fit the architecture {cls.__name__}: {problem}")
-    model.load_state_dict({name: weights[name].clone() for name in expected}, assign=True)
+    model = laid_out(cls, width, options, weights)
+    model.load_state_dict({name: weights[name].clone() for name in model.state_dict()}, assign=True)
     return model.requires_grad_().eval()
 
 

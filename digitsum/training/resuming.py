@@ -13,7 +13,7 @@ from digitsum.checkpoint import RESUMES_FROM, Checkpoint, load_checkpoint
 from digitsum.display import counted
 from digitsum.errors import CheckpointError, DigitsumError, UsageError
 from digitsum.files import best_path, is_last, last_path
-from digitsum.models import architecture_of_checkpoint, resolve_options, restore
+from digitsum.models import architecture_of_checkpoint, laid_out, resolve_options
 from digitsum.recipe import Recipe, Scalar
 from digitsum.training.events import EpochRecord
 from digitsum.training.trainer import Trainer
@@ -69,7 +69,7 @@ class StoppedRun:
         try:  # before a model is built: no size that a recipe names is trusted
             stored = resolve_options(Recipe.from_dict(checkpoint.recipe))
             width, options = checkpoint.data["width"], stored.options
-            restore(kind, width, options, checkpoint.weights)
+            laid_out(kind, width, options, checkpoint.weights)
             history = _history(checkpoint, stored)
         except (DigitsumError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: {error}") from error

@@ -5,14 +5,12 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from digitsum.device import DeviceConfig
 from digitsum.models import difference
 from digitsum.models.base import Architecture
 from digitsum.recipe import Recipe
-from digitsum.torch_files import is_dense
 from digitsum.training.augmentation import warp
 from digitsum.training.distributed import World
 from digitsum.training.optimizers import Average, make_optimizers, make_schedule
@@ -161,8 +159,6 @@ def _load(model: Architecture, weights: dict[str, Tensor]) -> None:
     """Weights of a file, compared with the model's first."""
     if problem := difference(model.state_dict(), weights):
         raise ValueError(problem)
-    if not all(is_dense(tensor) and torch.isfinite(tensor).all() for tensor in weights.values()):
-        raise ValueError("it holds weights that are not finite")
     model.load_state_dict(weights)
 
 
