@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -220,6 +221,16 @@ def answer(port: int, sent: bytes) -> bytes:
         return b"".join(iter(lambda: made.recv(65536), b""))
 
 
+def answer_at_last(port: int, sent: bytes) -> bytes:
+    """The answer, once the server has noticed that the other connections are closed."""
+    for _ in range(600):
+        try:
+            return answer(port, sent)
+        except ConnectionError:  # one too many: reset
+            time.sleep(0.1)
+    return answer(port, sent)
+
+
 def posted(body: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
     lines = [
         b"POST /predict HTTP/" + version, b"Content-Type: application/json",
@@ -295,7 +306,7 @@ def test_more_connections_than_files_cost_no_words_and_no_later_answer(files: in
                 break
         for each in held:
             each.close()
-        assert answer(port, WHOLE).startswith(b"HTTP/1.1 200")
+        assert answer_at_last(port, WHOLE).startswith(b"HTTP/1.1 200")
     assert len(Path("said.txt").read_text().splitlines()) == 1
 
 
