@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GAP = "  "  # between the columns of a plain table
 _UNDECODABLE = re.compile("[\udc80-\udcff]+")  # here: errors are told when memory is out, too
+CERTAIN = 0.995  # count probability from which nothing is said of it
 FOLDED = 12  # characters to which a column of text is folded where a table is too wide
 
 
@@ -154,12 +155,26 @@ def best_rows(
     return frozenset(best)
 
 
-def describe(value: float, sum: int, confidence: float | None, digits: Sequence[int] | None) -> str:
-    """A prediction in words: `3 + 5 = 8, confidence 99.1%`, or `8 (value 7.93)`."""
+def describe(
+    value: float,
+    sum: int,
+    confidence: float | None,
+    digits: Sequence[int] | None,
+    count_probability: float | None = None,
+) -> str:
+    """A prediction in words: `3 + 5 = 8, confidence 99.1%`, or `8 (value 7.93)`.
+
+    Where it is not certain that a strip holds so many digits, this is said too: a high confidence
+    means nothing there.
+    """
     what = str(sum) if digits is None else f"{addition(digits)} = {sum}"
     if confidence is None:
         return f"{what} (value {value:.2f})"
-    return f"{what}, confidence {percent(confidence)}"
+    said = f"{what}, confidence {percent(confidence)}"
+    if count_probability is None or count_probability >= CERTAIN:
+        return said
+    but = "but " if count_probability < 0.5 else ""
+    return f"{said}, {but}count probability {percent(count_probability)}"
 
 
 def percent(probability: float) -> str:

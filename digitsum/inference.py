@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,12 +22,19 @@ from digitsum.datasets.strips import ROWS, at_once
 from digitsum.datasets.synthesis import compose
 from digitsum.device import DeviceConfig
 from digitsum.display import counted
-from digitsum.errors import CheckpointError, DataError, DigitsumError, UsageError, prefixed
+from digitsum.errors import (
+    CheckpointError,
+    DataError,
+    DataWarning,
+    DigitsumError,
+    UsageError,
+    prefixed,
+)
 from digitsum.files import locate_checkpoint
 from digitsum.models import architecture_of_checkpoint, check_options, restore
 from digitsum.models.base import Architecture
 from digitsum.models.folding import fold_batch_norm
-from digitsum.predictions import Predictions
+from digitsum.predictions import CountCheck, Predictions
 from digitsum.recipe import Recipe
 
 LARGEST_SUM = 2**31  # that a label may be
@@ -89,7 +97,10 @@ class LoadedModel:
         strips = as_strips(np.asarray(images), "images")
         count = self.digit_count(digits_per_strip)
         warn_of_appearance([strips], "images")
-        return replace(self.predict_strips(strips, count), strips=strips)
+        found = replace(self.predict_strips(strips, count), strips=strips)
+        if message := CountCheck().add(found).warning(count):
+            warnings.warn(message, DataWarning, stacklevel=2)
+        return found
 
     def digit_count(self, asked: DigitCount = None) -> int | None:
         """The known number of digits for `asked`; None if any number will do.

@@ -1,8 +1,9 @@
 """Models as ONNX files, which run without torch.
 
 In: `strips`, uint8 (N, 40, W), N free, W the model's. Out: `value` float32 (N,) and `sum` int64
-(N,); for a reader also `confidence` float32 (N,) and `digits` int8 (N, T), the digit in each column
-of 4 pixels, -1 for a blank. Normalisation before the model and everything after it are inside.
+(N,); for a reader also `confidence` and `count_probability` float32 (N,) and `digits` int8 (N, T),
+the digit in each column of 4 pixels, -1 for a blank. Normalisation before the model and everything
+after it are inside.
 """
 
 from __future__ import annotations

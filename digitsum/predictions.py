@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.display import Column, Table, counted, describe, strip_rows
+from digitsum.display import CERTAIN, Column, Table, counted, describe, strip_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 20  # predictions that print or show in a notebook, at the most
+UNLIKELY = 0.1  # count probability below which a strip hardly holds so many digits
+RARE = 0.001  # share of such strips of which nothing is said: some are not well written
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,10 @@ class Prediction:
     Attributes:
         sum: The predicted sum.
         value: The continuous estimate of the sum.
-        confidence: The probability of the sum, 0..1.
+        confidence: The probability of the sum, 0..1, given the known number of digits.
+        count_probability: The probability that the strip holds that number of digits, 0..1; 1
+            where any number will do. It is near 0 for what cannot be read: then the confidence
+            means nothing.
         digits: The digits from left to right.
         positions: The pixel at which each digit stands.
         strip: The strip itself, uint8 (40, W), where it was kept.
@@ -37,12 +42,20 @@ class Prediction:
     sum: int
     value: float
     confidence: float | None = None
+    count_probability: float | None = None
     digits: list[int] | None = None
     positions: list[int] | None = None
     strip: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        return describe(self.value, self.sum, self.confidence, self.digits)
+        return describe(self.value, self.sum, self.confidence, self.digits, self.count_probability)
+
+    @property
+    def probability(self) -> float | None:
+        """Confidence times count probability: that of so many digits with this sum."""
+        if self.confidence is None or self.count_probability is None:
+            return self.confidence
+        return self.confidence * self.count_probability
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without the strip."""
@@ -61,7 +74,8 @@ class Predictions(Sequence[Prediction]):
     Attributes:
         sum: The predicted sums, (B,).
         value: The continuous estimates of the sums, (B,).
-        confidence: The probability of each sum, (B,), 0..1.
+        confidence: The probability of each sum, (B,), 0..1, given the known number of digits.
+        count_probability: The probability that each strip holds that number of digits, (B,).
         digits: The digits from left to right, (B, K), padded with -1.
         positions: The pixel at which each digit stands, (B, K), padded with -1.
         strips: The strips, (B, 40, W), where they were kept.
@@ -70,9 +84,17 @@ class Predictions(Sequence[Prediction]):
     sum: NDArray[np.int64]
     value: NDArray[np.float32]
     confidence: NDArray[np.float32] | None = None
+    count_probability: NDArray[np.float32] | None = None
     digits: NDArray[np.int8] | None = None
     positions: NDArray[np.int32] | None = None
     strips: NDArray[np.uint8] | None = None
+
+    @property
+    def probability(self) -> NDArray[np.float32] | None:
+        """Confidence times count probability, (B,): that of so many digits with this sum."""
+        if self.confidence is None or self.count_probability is None:
+            return self.confidence
+        return self.confidence * self.count_probability
 
     def __len__(self) -> int:
         return len(self.sum)
@@ -91,7 +113,8 @@ class Predictions(Sequence[Prediction]):
         return Prediction(
             sum=int(self.sum[index]),
             value=float(self.value[index]),
-            confidence=None if self.confidence is None else float(self.confidence[index]),
+            confidence=_at(self.confidence, index),
+            count_probability=_at(self.count_probability, index),
             digits=_unpadded(self.digits, index),
             positions=_unpadded(self.positions, index),
             strip=None if self.strips is None else self.strips[index],
@@ -112,7 +135,7 @@ class Predictions(Sequence[Prediction]):
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain lists by name, one entry for each strip, without what the model does not say."""
         rows = [prediction.to_dict() for prediction in self]
-        names = ("sum", "value", "confidence", "digits", "positions")
+        names = [each.name for each in fields(self) if each.name != "strips"]
         said = [name for name in names if getattr(self, name) is not None]
         return {name: [row[name] for row in rows] for name in said}
 
@@ -137,6 +160,10 @@ class Predictions(Sequence[Prediction]):
         if self.confidence is not None:
             confidences = [min(p.confidence or 0.0, 0.9999) for p in shown]  # never certain
             columns.append(Column("confidence", [f"{known:.4f}" for known in confidences]))
+        counts = [1.0 if p.count_probability is None else p.count_probability for p in shown]
+        if min(counts, default=1.0) < CERTAIN:  # else it says nothing
+            cells = [f"{min(known, 0.9999):.4f}" for known in counts]
+            columns.append(Column("count probability", cells))
         if self.digits is not None:
             columns.append(Column("digits", [_spaced(p.digits) for p in shown], numeric=False))
         if self.positions is not None:
@@ -159,6 +186,31 @@ class Predictions(Sequence[Prediction]):
         return strip_rows([(p.strip, str(p)) for p in shown], len(self) - len(shown))
 
 
+@dataclass
+class CountCheck:
+    """How many strips hardly hold as many digits as they are said to, added up over batches."""
+
+    unlikely: int = 0
+    total: int = 0
+
+    def add(self, predictions: Predictions) -> CountCheck:
+        """Counts the strips of a batch."""
+        self.total += len(predictions)
+        if predictions.count_probability is not None:
+            self.unlikely += int((predictions.count_probability < UNLIKELY).sum())
+        return self
+
+    def warning(self, digits_per_strip: int | None) -> str:
+        """A line that says so, and what to do; empty if all is well."""
+        if digits_per_strip is None or self.unlikely <= RARE * self.total:
+            return ""
+        return (
+            f"{self.unlikely:,} of {counted(self.total, 'strip')} hardly "
+            f"{'holds' if self.unlikely == 1 else 'hold'} "
+            f"{counted(digits_per_strip, 'digit')}: try --digits-per-strip any, or look at them"
+        )
+
+
 def pad_and_join(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Arrays joined along the first axis, a second axis padded with -1 to the longest."""
     if arrays[0].ndim == 2:
@@ -168,6 +220,10 @@ def pad_and_join(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
             for array in arrays
         ]
     return np.concatenate(arrays)
+
+
+def _at(array: NDArray[np.floating] | None, row: int) -> float | None:
+    return None if array is None else float(array[row])
 
 
 def _unpadded(array: NDArray[Any] | None, row: int) -> list[int] | None:

@@ -15,8 +15,8 @@ strips = np.load(sys.argv[2])  # uint8 (N, 40, W)
 value, sums, *rest = session.run(None, {"strips": strips})
 for i in range(len(strips)):
     line = f"sum {sums[i]}"
-    if rest:  # a reader also gives its confidence, and the digit in each column or -1
-        confidence, columns = rest
+    if rest:  # a reader also gives probabilities, and the digit in each column or -1
+        confidence, count_probability, columns = rest
         digits = " + ".join(str(digit) for digit in columns[i] if digit >= 0)
         line += f" = {digits}, confidence {100 * confidence[i]:.1f}%"
     print(line)

@@ -38,7 +38,7 @@ def distributions(model: LoadedModel, data: StripSet) -> NDArray[np.float64]:
     found = []
     for chunk in data.chunks(size=CPU_BATCH):
         outputs = model.module(model.device.normalize(torch.from_numpy(chunk)))
-        found.append(sum_distribution(outputs, model.recipe.digits_per_strip).double().numpy())
+        found.append(sum_distribution(outputs, model.recipe.digits_per_strip)[0].double().numpy())
     return np.concatenate(found)
 
 

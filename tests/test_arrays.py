@@ -144,12 +144,32 @@ def test_one_strip_or_forty_flat_ones_is_asked_back(width: int) -> None:
         ImageFile.open(Path("flat.npy"))
 
 
+def noisy(strips: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, 15, strips.shape)
+    return np.clip(strips + noise, 0, 255).astype(np.uint8)
+
+
+def underlined(strips: np.ndarray) -> np.ndarray:
+    drawn = strips.copy()
+    drawn[:, 36:38, 10:120] = 255
+    return drawn
+
+
+def in_two_lines(strips: np.ndarray) -> np.ndarray:
+    small = np.zeros_like(strips)
+    small[:, 1:19, :80] = small[:, 21:39, :80] = strips[:, 2:38:2, 2:162:2]
+    return small
+
+
 @pytest.mark.parametrize(
     ("strips", "said"),
     [
         (255 - WRITTEN, "12 of 12 strips dark on light"),
         (WRITTEN // 2 + 60, "12 of 12 strips on a grey background"),
         (np.concatenate([WRITTEN, np.zeros_like(WRITTEN[:3])]), "3 of 15 strips blank"),
+        (noisy(WRITTEN), "12 of 12 strips noisy"),
+        (underlined(WRITTEN), "12 of 12 strips crossed by a ruled line"),
+        (in_two_lines(WRITTEN), "12 of 12 strips of several lines"),
     ],
 )
 def test_odd_strips_are_said_wherever_they_come_in(strips: np.ndarray, said: str) -> None:

@@ -64,7 +64,7 @@ def test_the_main_job() -> None:
     }  # fmt: skip
     assert "48" in ok("eval", "cnn.pt").stdout
     lines = ok("predict", "strips/data0.npy", "--model", "cnn.pt").stdout.splitlines()
-    assert lines[0] == "file,index,sum,value,confidence,digits,positions"
+    assert lines[0] == "file,index,sum,value,confidence,count_probability,digits,positions"
     assert len(lines) == 31
     assert lines[1].startswith("strips/data0.npy,0,")
     assert lines[1].endswith(",,,")
@@ -146,7 +146,8 @@ def test_a_checkpoint_in_capitals_can_be_resumed(project: Path) -> None:
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "json"])
 def test_unsure_readings_are_marked(project: Path, suffix: str) -> None:
     ok("predict", "strips/data0.npy", "--out", "all.json")
-    sure = [row["confidence"] for row in json.loads(Path("all.json").read_text())["predictions"]]
+    rows = json.loads(Path("all.json").read_text())["predictions"]
+    sure = [row["confidence"] * row["count_probability"] for row in rows]
     least = sorted(sure)[len(sure) // 2]  # about half of them are surer
     out = Path(f"marked.{suffix}")
     result = ok("predict", "strips/data0.npy", "--min-confidence", least - 1e-6, "--out", out)
@@ -158,7 +159,7 @@ def test_unsure_readings_are_marked(project: Path, suffix: str) -> None:
         marked = [json.loads(line)["confident"] for line in text.splitlines()]
     else:
         marked = [row["confident"] for row in json.loads(text)["predictions"]]
-    assert marked == [confidence >= least for confidence in sure]
+    assert marked == [probability >= least - 1e-6 for probability in sure]
     assert (
         f"{marked.count(False)} of {len(sure)} predictions below a confidence of" in result.stderr
     )

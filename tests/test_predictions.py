@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from digitsum.predictions import SHOWN, Prediction, Predictions, pad_and_join
+from digitsum.predictions import SHOWN, CountCheck, Prediction, Predictions, pad_and_join
 
 
 def four() -> Predictions:
@@ -45,6 +45,37 @@ def test_iteration_gives_plain_values() -> None:
     assert [str(p) for p in four()][:3] == [
         "3 + 5 = 8, confidence 99.0%", "7 = 7, confidence 50.0%", "no digit = 0, confidence 90.0%",
     ]  # fmt: skip
+
+
+def test_a_count_that_is_unlikely_stands_beside_the_confidence() -> None:
+    sums, sure = np.array([8, 8]), np.array([0.99, 0.99], np.float32)
+    counts = np.array([1.0, 0.003], np.float32)
+    found = Predictions(sums, sums.astype(np.float32), sure, counts)
+    assert [str(each) for each in found] == [
+        "8, confidence 99.0%", "8, confidence 99.0%, but count probability 0.3%",
+    ]  # fmt: skip
+    assert "count probability" in str(found)
+    assert "count probability" not in str(found[:1])
+    assert found.probability is not None
+    assert found.probability.tolist() == pytest.approx([0.99, 0.00297])
+    assert found[1].probability == pytest.approx(0.00297)
+    assert found[1].to_dict()["count_probability"] == pytest.approx(0.003)
+
+
+def test_few_unlikely_counts_are_not_worth_a_line_and_many_are() -> None:
+    def said(unlikely: int, total: int, known: int | None = 4) -> str:
+        counts = np.ones(total, np.float32)
+        counts[:unlikely] = 0.01
+        sums = np.zeros(total, np.int64)
+        found = Predictions(sums, sums.astype(np.float32), counts, counts)
+        return CountCheck().add(found[: total // 2]).add(found[total // 2 :]).warning(known)
+
+    assert said(20, 20) == (
+        "20 of 20 strips hardly hold 4 digits: try --digits-per-strip any, or look at them"
+    )
+    assert said(1, 1, 1).startswith("1 of 1 strip hardly holds 1 digit:")
+    assert said(10, 10_000) == said(0, 1) == said(0, 0) == said(20, 20, None) == ""
+    assert said(11, 10_000).startswith("11 of 10,000 strips hardly hold")
 
 
 def test_what_a_regressor_does_not_say_is_left_out() -> None:

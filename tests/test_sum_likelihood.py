@@ -14,6 +14,7 @@ from torch import Tensor
 
 from digitsum.models.sum_likelihood import (
     UNDERFLOW,
+    count_distribution,
     count_sum_distribution,
     log_count_sum_distribution,
     log_likelihood,
@@ -85,7 +86,11 @@ def test_it_sums_to_one(seed: int, count: int, sharpness: float) -> None:
         torch.testing.assert_close(table.sum((1, 2)), torch.ones(3), rtol=1e-5, atol=0)
         assert (table >= 0).all()
     for known in (1, count, None):
-        torch.testing.assert_close(sum_distribution(log_probs, known).sum(1), torch.ones(3))
+        distribution, count = sum_distribution(log_probs, known)
+        torch.testing.assert_close(distribution.sum(1), torch.ones(3))
+        counts = count_distribution(log_probs.exp())
+        torch.testing.assert_close(counts.sum(1), torch.ones(3))
+        torch.testing.assert_close(count, torch.ones(3) if known is None else counts[:, known])
 
 
 @quick

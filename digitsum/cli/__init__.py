@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from digitsum import signals
 from digitsum._version import __version__
 from digitsum.cli import (
+    check,
     compare,
     draw,
     eval,
@@ -45,6 +46,7 @@ UsageProblem: Any = typer.BadParameter.__base__  # Typer exports only one kind o
 LESS = {
     "train": "lower --batch-size, or train on fewer or narrower strips",
     "eval": "give fewer or narrower strips",
+    "check": "give fewer or narrower strips",
     "predict": "give smaller pictures or narrower strips",
     "compare": "give fewer models, or fewer or narrower strips",
     "report": "give fewer models, or fewer or narrower strips",
@@ -162,6 +164,7 @@ for _name, _function, _examples in (
     ("eval", eval.evaluate, eval.EXAMPLES),
     ("predict", predict.predict, predict.EXAMPLES),
     ("compare", compare.compare, compare.EXAMPLES),
+    ("check", check.check, check.EXAMPLES),
     ("report", report.report, report.EXAMPLES),
     ("draw", draw.draw, draw.EXAMPLES),
     ("export", export.export, export.EXAMPLES),

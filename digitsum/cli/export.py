@@ -35,9 +35,9 @@ def export(
     """Write a model as an ONNX file.
 
     The file runs without torch. It takes uint8 strips of the model's width, any number at once.
-    Its outputs are value, sum and, for reader, confidence and digits: int8, one for each column of
-    4 pixels, -1 for a blank. The known number of digits is fixed in the file. Needs the extra onnx:
-    pip install 'digitsum[onnx]'.
+    Its outputs are value, sum and, for reader, confidence, count_probability and digits: int8, one
+    for each column of 4 pixels, -1 for a blank. The known number of digits is fixed in the file.
+    Needs the extra onnx: pip install 'digitsum[onnx]'.
     """
     if out.suffix.lower() != ".onnx":
         raise UsageError(f"{out}: name the file .onnx")

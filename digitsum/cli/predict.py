@@ -65,8 +65,8 @@ def predict(
             metavar="P",
             min=0,
             max=1,
-            help="Mark predictions whose confidence is below this probability: a last column, "
-            "confident, says true or false.",
+            help="Mark predictions whose confidence, times their count probability, is below this: "
+            "a last column, confident, says true or false.",
             show_default="none are marked",
             rich_help_panel=options.OUTPUT,
         ),
@@ -102,8 +102,9 @@ def predict(
 ) -> None:
     """Predict the sum of each strip.
 
-    The columns are file, index, sum, value, confidence, digits and positions (the pixel where each
-    digit stands). A regressor leaves confidence, digits and positions empty.
+    The columns are file, index, sum, value, confidence, count_probability (how likely the strip
+    holds the known number of digits at all: near 0 for what cannot be read), digits and positions
+    (the pixel where each digit stands). A regressor leaves all after value empty.
     """
     from digitsum.cli import writers
     from digitsum.cli.display import progress_bar, say, say_overlap
@@ -112,6 +113,7 @@ def predict(
     from digitsum.evaluation.overlap import TrainingOverlap, overlap_of_strips
     from digitsum.file_predictor import predict_files
     from digitsum.files import reserved_output
+    from digitsum.predictions import CountCheck
 
     if show and out is None and (as_json or format):
         raise UsageError("--show draws on stdout: give --out too for what is to be written")
@@ -130,7 +132,7 @@ def predict(
             say(line)
         if min_confidence is not None and not found.has_confidence:
             raise UsageError(f"--min-confidence: {loaded.name} gives no confidence")
-        overlap, unsure = TrainingOverlap(), 0
+        overlap, unsure, counts = TrainingOverlap(), 0, CountCheck()
         draw = show_predictions if show else _nothing
         writer = writers.open_writer(
             kind, out, loaded.name, loaded.arch, number == 1, min_confidence, overwrite
@@ -141,13 +143,16 @@ def predict(
                 write(chunk)
                 draw(chunk)
                 overlap += overlap_of_strips(loaded.checkpoint, chunk.strips)
-                confidence = chunk.predictions.confidence
-                if min_confidence is not None and confidence is not None:
-                    unsure += int((confidence < min_confidence).sum())
+                counts.add(chunk.predictions)
+                probability = chunk.predictions.probability
+                if min_confidence is not None and probability is not None:
+                    unsure += int((probability < min_confidence).sum())
                 advance(len(chunk.predictions))
         if min_confidence is not None:
             total = counted(len(found), "prediction")
             say(f"{unsure:,} of {total} below a confidence of {min_confidence:g}")
+        if doubt := counts.warning(found.count):
+            say(doubt)
         say_overlap(loaded.name, overlap)
         if out is not None:
             say(f"wrote {counted(len(found), 'prediction')} to {out}")

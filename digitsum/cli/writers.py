@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from digitsum.file_predictor import FilePredictions
     from digitsum.predictions import Prediction
 
-COLUMNS = ("file", "index", "sum", "value", "confidence", "digits", "positions")
+COLUMNS = (
+    "file", "index", "sum", "value", "confidence", "count_probability", "digits", "positions",
+)  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what one begins with
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".npy": "npy", ".json": "json"}
 
@@ -64,7 +66,7 @@ def open_writer(
         arch: Likewise.
         header: Whether a CSV begins with the names of its columns.
         min_confidence: Where it is given, a last column `confident` says whether a prediction
-            reaches it.
+            reaches it, count probability included.
         overwrite: Whether a file that has appeared meanwhile is replaced.
     """
     if out is None:
@@ -98,7 +100,7 @@ def _lines(
         for index, prediction in enumerate(chunk.predictions, chunk.start):
             row = {"file": told(chunk.file), "index": index, **_plain(prediction)}
             if min_confidence is not None:
-                row["confident"] = (prediction.confidence or 0) >= min_confidence
+                row["confident"] = (prediction.probability or 0) >= min_confidence
             if kind == "csv":
                 table.writerow(cell(row[name]) for name in names)
             elif kind == "jsonl":
@@ -145,8 +147,9 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
     """A prediction as plain values, rounded; None for what the model does not say."""
     row = prediction.to_dict()
     row["value"] = round(row["value"], 4)
-    if row["confidence"] is not None:
-        row["confidence"] = round(row["confidence"], 6)
+    for name in ("confidence", "count_probability"):
+        if row[name] is not None:
+            row[name] = round(row[name], 6)
     return row
 
 

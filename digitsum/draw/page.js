@@ -57,9 +57,28 @@ function drawColumns(answer) {
   context.strokeRect(0.5, 0.5, canvas.width - 1, canvas.height - 1);
 }
 
-function say(answer, more) {
+// A row for each entry that is probable: its name, a bar, its probability.
+function drawBars(id, rows) {
+  const table = $(id);
+  table.replaceChildren(table.caption);
+  for (const [entry, probability] of rows) {
+    const row = table.insertRow(), name = document.createElement("th"), bar = document.createElement("i");
+    name.textContent = entry;
+    row.append(name);
+    bar.style.width = `${100 * probability}%`;
+    row.insertCell().append(bar);
+    row.insertCell().textContent = `${(100 * Math.min(probability, 0.9999)).toFixed(2)}%`;
+  }
+}
+
+function say(answer, more, doubt, bars) {
   $("answer").textContent = answer;
   $("more").textContent = more || "";
+  $("doubt").textContent = doubt || "";
+  $("bars").hidden = !bars || !bars.counts;
+  if ($("bars").hidden) return;
+  drawBars("counts", bars.counts);
+  drawBars("sums", bars.sums);
 }
 
 function show(answer) {
@@ -70,7 +89,7 @@ function show(answer) {
   if (answer.percent === null) more.push(`value ${answer.value.toFixed(2)}`);
   if (state.shown) more.push(`true sum ${state.shown.sum} (${state.shown.digits.join(" + ")})`);
   more.push(`${answer.milliseconds} ms`);
-  say(said, more.join(", "));
+  say(said, more.join(", "), answer.doubt, answer);
   const seen = $("seen");
   seen.height = Math.round((seen.width * 40) / answer.strip.width);
   const share = `${Math.min(100, (100 * answer.strip.width) / 168)}%`; // as large whatever its width

@@ -21,19 +21,25 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from torch import Tensor
 
 from digitsum.ambient import default_settings
+from digitsum.datasets.appearance import described, kinds_of
 from digitsum.datasets.strips import MIN_WIDTH, ROWS
 from digitsum.datasets.synthesis import Composition, compose
-from digitsum.display import as_text, percent
+from digitsum.display import as_text, counted, percent
 from digitsum.draw.strokes import MAX_WIDTH, parse, strip_of_strokes
 from digitsum.errors import DigitsumError, is_out_of_memory
 from digitsum.inference import LoadedModel
+from digitsum.models.sum_likelihood import count_distribution, sum_distribution
+from digitsum.predictions import UNLIKELY, Predictions
 
 MAX_BYTES = 200_000  # of a request
 MAX_SECONDS = 10  # until it is here
 MAX_DIGITS = 24  # that a strip may be said to hold
 STRIPS = 200  # to show at random
+SHOWN = 6  # counts, and sums, that are shown with their probabilities
+LEAST = 0.0005  # probability from which they are
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -178,12 +184,17 @@ def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dic
         width = None if model.module.any_width else model.width
         ink = strip_of_strokes(parse(asked.get("strokes")), width)
         strip, scale, left = ink.strip, ink.scale, ink.left
-    (prediction,) = model.predict(strip[None], count)
+    asked_count = model.digit_count(count)
+    found = model.predict_strips(strip[None], asked_count)
+    prediction, columns = found[0], _columns(model, strip)
     return {
         **prediction.to_dict(),
         "value": round(prediction.value, 3),
         "percent": None if prediction.confidence is None else percent(prediction.confidence),
-        "probabilities": _probabilities(model, strip),
+        "doubt": _doubt(found, asked_count, strip),
+        "probabilities": None if columns is None else _rounded(columns[0, :, 1:]),
+        "counts": None if columns is None else _likeliest(count_distribution(columns)[0]),
+        "sums": None if columns is None else _likeliest(_sums(columns, asked_count)),
         "strip": _encoded(strip),
         "scale": scale,
         "left": left,
@@ -191,16 +202,42 @@ def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dic
     }
 
 
+def _doubt(found: Predictions, count: int | None, strip: NDArray[np.uint8]) -> str:
+    """Why the prediction of a strip is not to be relied on; empty if it may be."""
+    lines = described(kinds_of(strip[None]), "what you wrote", 1)
+    unlikely = found.count_probability is not None and found.count_probability[0] < UNLIKELY
+    if unlikely and count is not None:
+        lines.append(f"this hardly holds {counted(count, 'digit')}: choose another number, or any")
+    elif found.confidence is not None and found.confidence[0] < 0.5:
+        lines.append("the model is not sure of this")
+    return "; ".join(lines)
+
+
 @default_settings()
 @torch.inference_mode()
-def _probabilities(model: LoadedModel, strip: NDArray[np.uint8]) -> list[list[float]] | None:
-    """Probabilities of the digits 0 to 9 in each column of a strip, (T, 10), if there are any."""
+def _columns(model: LoadedModel, strip: NDArray[np.uint8]) -> Tensor | None:
+    """Probabilities (1, T, 11) of blank and each digit in each column of a strip, if any."""
     with model.device.autocast():
         outputs = model.module(model.device.normalize(torch.from_numpy(strip[None])))
     found = model.module.column_probabilities(outputs)
-    if found is None:
-        return None
-    rounded: list[list[float]] = found[0, :, 1:].float().round(decimals=3).tolist()
+    return None if found is None else found.float().cpu()
+
+
+@torch.inference_mode()
+def _sums(columns: Tensor, count: int | None) -> Tensor:
+    """P(sum), (S,), for a known count of digits or any."""
+    return sum_distribution(columns.log(), count)[0][0]
+
+
+def _likeliest(distribution: Tensor) -> list[list[float]]:
+    """The most probable entries of a distribution with their probabilities, in order."""
+    top = distribution.topk(min(SHOWN, len(distribution)))
+    seen = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    return [[entry, round(known, 4)] for entry, known in sorted(seen) if known >= LEAST]
+
+
+def _rounded(probabilities: Tensor) -> list[list[float]]:
+    rounded: list[list[float]] = probabilities.round(decimals=3).tolist()
     return rounded
 
 

@@ -24,6 +24,7 @@ from digitsum.evaluation.scoring import (
     score_rows,
     selection_note,
     split_name,
+    warn_of_counts,
 )
 from digitsum.inference import LoadedModel
 from digitsum.predictions import Predictions
@@ -191,6 +192,8 @@ def side_by_side(
     table = []
     for model, speed, found in zip(models, speeds, predictions, strict=True):
         metrics = score_rows(found, data, rows)
+        if split == "data":
+            warn_of_counts(model, found)
         overlap = overlap_of_rows(model.checkpoint, data, rows)
         row = ComparedModel(model.name, model.arch, model.parameters, speed, overlap, metrics)
         table.append(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -12,11 +13,11 @@ from digitsum.ambient import default_settings
 from digitsum.datasets import Sources, as_strip_set
 from digitsum.datasets.strips import StripSet
 from digitsum.display import Column, Table, Tabular, addition
-from digitsum.errors import prefixed
+from digitsum.errors import DataWarning, prefixed
 from digitsum.evaluation.metrics import Metrics, metric_columns, score, score_digits
 from digitsum.evaluation.overlap import TrainingOverlap, overlap_of_rows, split_rows_of
 from digitsum.inference import LoadedModel
-from digitsum.predictions import Prediction, Predictions
+from digitsum.predictions import CountCheck, Prediction, Predictions
 
 OnProgress = Callable[[int], None]  # is told how many strips more are done
 
@@ -109,6 +110,8 @@ def evaluate(
         predictions = predict_rows(model, data, rows, on_progress)
         splits[name] = score_rows(predictions, data, rows)
         misread = worst_errors(predictions, data, rows, errors)
+        if name == "data":
+            warn_of_counts(model, predictions)
     overlap = overlap_of_rows(model.checkpoint, data, np.arange(len(data)))
     return Evaluation(model.name, model.arch, splits, overlap, misread)
 
@@ -126,6 +129,13 @@ def predict_rows(
             found.append(model.predict_strips(chunk, model.recipe.digits_per_strip))
             on_progress(len(chunk))
     return Predictions.concatenate(found)
+
+
+def warn_of_counts(model: LoadedModel, predictions: Predictions) -> None:
+    """Warns of strips, not those of the run, that hardly hold as many digits as it was told."""
+    message = CountCheck().add(predictions).warning(model.recipe.digits_per_strip)
+    if message:
+        warnings.warn(f"{model.name}: {message}", DataWarning, stacklevel=2)
 
 
 def score_rows(predictions: Predictions, data: StripSet, rows: NDArray[np.int64]) -> Metrics:

@@ -62,7 +62,7 @@ class Reader(Architecture):
 
     any_width = True
     folds_batch_norm = True
-    export_names = ("value", "sum", "confidence", "digits")
+    export_names = ("value", "sum", "confidence", "count_probability", "digits")
 
     def __init__(self, width: int, digits_per_strip: int | None = 4, guide: float = 1 / 6) -> None:
         super().__init__(width)
@@ -182,18 +182,20 @@ class Reader(Architecture):
         return outputs.exp()
 
     def export(self, outputs: Tensor, digits_per_strip: int | None) -> tuple[Tensor, ...]:
-        """`value` and `confidence` (B,) float32, `sum` (B,) int64, `digits` (B, T) int8, -1 blank.
+        """`digits` (B, T) int8, -1 blank; all else (B,) float32, but `sum` int64.
 
         As `predict`, without a branch that depends on the outputs.
         """
         top = 9 * (outputs.shape[1] if digits_per_strip is None else digits_per_strip)
         table = count_sum_distribution(outputs.double(), digits_per_strip, top)
         table = table[:, -1]  # float64 reaches down to 1e-300
-        distribution = (table / table.sum(1, keepdim=True).clamp_min(1e-300)).float()
+        total = table.sum(1)
+        distribution = (table / total[:, None].clamp_min(1e-300)).float()
+        count = torch.ones_like(total) if digits_per_strip is None else total.clamp(max=1)
         confidence, sums = distribution.max(1)
         value = distribution @ torch.arange(top + 1, dtype=torch.float32)
         symbols = viterbi(outputs, sums, digits_per_strip, top)
-        return value, sums, confidence, (symbols - 1).to(torch.int8)
+        return value, sums, confidence, count.float(), (symbols - 1).to(torch.int8)
 
     def to_int8(self, samples: NDArray[np.uint8]) -> Architecture:
         """The same net in 8-bit integers; see `digitsum.models.int8`."""
@@ -208,7 +210,7 @@ class Reader(Architecture):
 
 def _predict(outputs: Tensor, digits_per_strip: int | None) -> Predictions:
     """Predictions for as many strips as fit into memory at once."""
-    distribution = sum_distribution(outputs, digits_per_strip)  # (B, S)
+    distribution, count_probability = sum_distribution(outputs, digits_per_strip)  # (B, S), (B,)
     confidence, sums = distribution.max(1)
     value = distribution @ torch.arange(distribution.shape[1], device=outputs.device).float()
     digits, positions = _left_to_right(most_likely(outputs, sums, digits_per_strip))
@@ -216,6 +218,7 @@ def _predict(outputs: Tensor, digits_per_strip: int | None) -> Predictions:
         value=value.cpu().numpy(),
         sum=sums.cpu().numpy(),
         confidence=confidence.cpu().numpy(),
+        count_probability=count_probability.cpu().numpy(),
         digits=digits,
         positions=positions,
     )

@@ -101,16 +101,28 @@ def wide_log_likelihood(log_probs: Tensor, sums: Tensor, count: int) -> Tensor:
     return table.gather(1, sums.long()[:, None]).squeeze(1).log().float()
 
 
-def sum_distribution(log_probs: Tensor, count: int | None) -> Tensor:
-    """P(sum | count), or P(sum) over all counts; (B, T, 11) -> (B, S), rows add up to 1."""
+def sum_distribution(log_probs: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
+    """P(sum | count) and P(count); (B, T, 11) -> (B, S), whose rows add up to 1, and (B,).
+
+    Where the count is None, it is P(sum) over all counts, and 1.
+    """
     top = 9 * (log_probs.shape[1] if count is None else count)
     table = count_sum_distribution(log_probs, count, top)[:, -1]
-    total = table.sum(1, keepdim=True)
-    deep = total.squeeze(1) < UNDERFLOW  # the strip hardly can hold so many digits
-    result = table / torch.where(deep[:, None], 1.0, total)
+    total = table.sum(1)
+    deep = total < UNDERFLOW  # the strip hardly can hold so many digits
+    result = table / torch.where(deep, 1.0, total)[:, None]
     if bool(deep.any()):
         result[deep] = log_count_sum_distribution(log_probs[deep], count, top)[:, -1].softmax(1)
-    return result
+    return result, torch.ones_like(total) if count is None else total.clamp(max=1)
+
+
+def count_distribution(probs: Tensor) -> Tensor:
+    """P(count) of the digits in a strip, probabilities (B, T, 11) -> (B, T + 1)."""
+    blank = probs[..., :1]
+    counts = F.pad(torch.ones_like(blank[:, 0]), (0, probs.shape[1]))
+    for column in blank.unbind(1):
+        counts = counts * column + F.pad(counts[:, :-1], (1, 0)) * (1 - column)
+    return counts
 
 
 def most_likely(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from digitsum.display import counted
 from digitsum.evaluation.metrics import calibration_error, selective_accuracy
+from digitsum.predictions import UNLIKELY
 from digitsum.report.content import ReportContent, Subject
 
 
@@ -93,9 +94,16 @@ def confidence(report: ReportContent, subject: Subject) -> str:
     accuracy = selective_accuracy(given, right)
     error = calibration_error(given, right)
     at_ninety = accuracy[max(0, int(0.9 * len(accuracy)) - 1)]
-    return (
+    said = (
         f"{subject.name} has an expected calibration error of {error:.2f} points; at 90% coverage, "
         f"the strips of highest confidence, {at_ninety:.2f}% are right."
+    )
+    counts = subject.predictions.count_probability
+    if counts is None or not (unlikely := int((counts < UNLIKELY).sum())):
+        return said
+    return (
+        f"{said} {counted(unlikely, 'strip')} of {len(counts):,} are beyond it: their count "
+        f"probability is below {UNLIKELY:g}, whatever their confidence."
     )
 
 
