@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from digitsum.errors import UsageError
 from digitsum.files import bundled_path
 
-SIBLINGS = ("lab", "labels", "truth")  # names for `data` of what belongs to strips
+SIBLINGS = ("lab", "labels", "truth", "count")  # names for `data` of what belongs to strips
 
 if TYPE_CHECKING:
     from digitsum.datasets.strips import StripSet
@@ -82,13 +82,19 @@ def _is_folder(path: Path) -> bool:
 def _in_folder(folder: Path) -> list[Path]:
     """What is read where a folder is named, and what belongs to that."""
     from digitsum.datasets.pictures import SUFFIXES
+    from digitsum.datasets.sums_csv import NAME
 
     strips = re.compile(rf"(data|{'|'.join(SIBLINGS)})\d*\.np[yz]", re.IGNORECASE)
     try:
         names = list(folder.iterdir())
     except OSError:  # who reads it will say so
         return []
-    return [p for p in names if strips.fullmatch(p.name) or p.suffix.lower() in SUFFIXES]
+    kinds = (*SUFFIXES, ".npy")
+    return [
+        path
+        for path in names
+        if strips.fullmatch(path.name) or path.suffix.lower() in kinds or path.name == NAME
+    ]
 
 
 def _siblings(path: Path) -> list[Path]:

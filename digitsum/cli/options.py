@@ -34,8 +34,9 @@ def _data(default: str) -> Any:
         "--data",
         metavar="DATA",
         autocompletion=completion.data,
-        help="Strips with their sums: a folder of dataN.npy and labN.npy, one data….npy, or one of "
-        "the names builtin, mnist and mnist-test. Can be repeated.",
+        help="Strips with their sums: a folder of dataN.npy and labN.npy, a folder of pictures "
+        "with sums.csv, one data….npy, or one of the names builtin, mnist and mnist-test. Can be "
+        "repeated.",
         show_default=default,
         rich_help_panel=DATA,
     )
@@ -48,8 +49,9 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE",
-        help="Sums of the one data….npy.",
-        show_default="the file beside it",
+        help="Sums of the one data….npy; of a folder of pictures, a .csv with the columns file "
+        "(relative to that folder) and sum, and perhaps count and digits.",
+        show_default="the file beside it; sums.csv in the folder",
         rich_help_panel=DATA,
     ),
 ]
@@ -61,6 +63,15 @@ MnistRoot = Annotated[
         envvar="DIGITSUM_MNIST",
         help="Folder with MNIST as torchvision lays it out.",
         show_default="torchvision downloads it",
+        rich_help_panel=DATA,
+    ),
+]
+Fit = Annotated[
+    bool,
+    typer.Option(
+        "--fit",
+        help="Scale .npy and .npz strips of other heights to 40 rows, as pictures are; single "
+        "digits of 28x28 too.",
         rich_help_panel=DATA,
     ),
 ]
