@@ -109,6 +109,11 @@ class Predictions(Sequence[Prediction]):
             joined[each.name] = None if any(a is None for a in arrays) else pad_and_join(arrays)
         return cls(**joined)
 
+    def in_order(self, rows: NDArray[np.int64]) -> Predictions:
+        """The predictions of these rows, in their order."""
+        arrays: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Predictions(**{k: None if v is None else v[rows] for k, v in arrays.items()})
+
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain lists by name, one entry for each strip, without what the model does not say."""
         rows = [prediction.to_dict() for prediction in self]

@@ -116,16 +116,22 @@ DeviceOfRun = Annotated[
 PrecisionOfRun = Annotated[
     str | None, _precision("auto|fp32|bf16", f"Precision of the convolutions. {_BF16}", "auto")
 ]
-DigitsPerStrip = Annotated[
-    str | None,
-    typer.Option(
+
+
+def _digits_per_strip(default: str) -> Any:
+    return typer.Option(
         "--digits-per-strip",
         metavar="N|any",
         help="Known number of digits in each strip, for models that tell digits.",
-        show_default="as many as the model was trained on",
+        show_default=default,
         rich_help_panel=MODEL,
-    ),
-]
+    )
+
+
+_COUNTS = "as the counts beside the strips say, or as many as "
+DigitsPerStrip = Annotated[str | None, _digits_per_strip(f"{_COUNTS}the model was trained on")]
+DigitsOfExport = Annotated[str | None, _digits_per_strip("as many as the model was trained on")]
+DigitsOfRun = Annotated[str | None, _digits_per_strip(f"{_COUNTS}the recipe of reader says, 4")]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Overwrite outputs that exist.", rich_help_panel=OUTPUT),

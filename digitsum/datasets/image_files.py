@@ -20,7 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.datasets.arrays import ImageFile, as_strips, strip_shape
-from digitsum.datasets.folders import by_number, entries, is_hidden, left_out, named
+from digitsum.datasets.folders import (
+    arrays_in,
+    by_number,
+    entries,
+    is_hidden,
+    is_pattern,
+    left_out,
+    matching,
+    named,
+)
 from digitsum.datasets.npy import Header
 from digitsum.datasets.npz import NpzFile
 from digitsum.datasets.pictures import BAND, MAX_PIXELS, NAMES, SUFFIXES, grey_pages, is_picture
@@ -78,14 +87,17 @@ def open_images(paths: Sequence[Path]) -> list[ImageFile | FittedFile | InMemory
 
 
 def files_of(path: Path) -> tuple[list[Path], list[str]]:
-    """The pictures of a folder and a line about the rest of it; of anything else, itself.
+    """The pictures of a folder, or its `.npy` files if it has none, and a line about the rest.
+
+    The files that a pattern such as `scans/*.png` names, if nothing has that very name. Of
+    anything else, itself.
 
     Raises:
-        DataError: The folder holds no picture.
+        DataError: The folder holds neither, or no name matches the pattern.
     """
     try:
         if not path.is_dir():
-            return [path], []
+            return (matching(path) if is_pattern(path) else [path]), []
     except OSError as error:  # a name of thousands of letters, say
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
     found = [
@@ -93,9 +105,11 @@ def files_of(path: Path) -> tuple[list[Path], list[str]]:
         for file in entries(path)
         if file.suffix.lower() in SUFFIXES and not is_hidden(file) and not file.is_dir()
     ]
+    if not found and (arrays := arrays_in(path)):
+        return arrays, left_out(path, arrays, "the .npy files of strips")
     if not found:
         raise DataError(
-            f"{path} is a folder without pictures ({NAMES}): name .npy files one by one"
+            f"{path} is a folder without pictures ({NAMES}) and without .npy files of strips"
         )
     return sorted(found, key=by_number), left_out(path, found, f"pictures ({NAMES})")
 

@@ -25,7 +25,7 @@ from digitsum.evaluation.scoring import (
     selection_note,
     split_name,
 )
-from digitsum.inference import LoadedModel
+from digitsum.inference import DigitCount, LoadedModel
 from digitsum.predictions import Predictions
 
 RESAMPLES = 10_000  # of the bootstrap
@@ -158,6 +158,8 @@ def compare(
     data: StripSet | Sources,
     seed: int = 0,
     on_progress: OnProgress = lambda strips: None,
+    digits_per_strip: DigitCount = None,
+    fit: bool = False,
 ) -> Comparison:
     """Predicts the same strips with every model and tests each pair.
 
@@ -168,13 +170,15 @@ def compare(
         data: Strips and sums, or what `open_data` takes.
         seed: Random seed of the bootstrap.
         on_progress: Told how many strips more are done, after each chunk of each model.
+        digits_per_strip: See `evaluate`; for the models that tell digits.
+        fit: As `open_data`.
 
     Raises:
-        UsageError: There are fewer than two models.
+        UsageError: There are fewer than two models, or the digit count is not valid.
         DataError: No strip is left that none of the models trained on.
     """
     check_count(models)
-    return side_by_side(models, as_strip_set(data), seed, on_progress)
+    return side_by_side(models, as_strip_set(data, fit), seed, on_progress, digits_per_strip)
 
 
 @default_settings()
@@ -183,11 +187,16 @@ def side_by_side(
     data: StripSet,
     seed: int = 0,
     on_progress: OnProgress = lambda strips: None,
+    digits_per_strip: DigitCount = None,
 ) -> Comparison:
     """Does what `compare` does, also for a single model, which has no pair."""
     split, rows = common_rows(models, data)
-    speeds = _speeds(models, data)
-    predictions = [predict_rows(model, data, rows, on_progress) for model in models]
+    asked = asked_counts(models, digits_per_strip)
+    speeds = _speeds(models, data, asked)
+    predictions = [
+        predict_rows(model, data, rows, on_progress, count)
+        for model, count in zip(models, asked, strict=True)
+    ]
     table = []
     for model, speed, found in zip(models, speeds, predictions, strict=True):
         metrics = score_rows(found, data, rows)
@@ -201,6 +210,17 @@ def side_by_side(
         for i, j in itertools.combinations(range(len(models)), 2)
     ]
     return Comparison(split, len(rows), table, pairs, rows, predictions)
+
+
+def asked_counts(models: Sequence[LoadedModel], digits_per_strip: DigitCount) -> list[DigitCount]:
+    """The digit count for each model, None for those that tell no digits.
+
+    Raises:
+        UsageError: It is not valid, or none of them tells digits.
+    """
+    able = [model for model in models if model.module.uses_digit_count] or models[:1]
+    able[0].digit_count(digits_per_strip)
+    return [digits_per_strip if model.module.uses_digit_count else None for model in models]
 
 
 def strips_to_predict(models: Sequence[LoadedModel], data: StripSet) -> int:
@@ -264,21 +284,27 @@ def paired_test(
     )
 
 
-def _speeds(models: Sequence[LoadedModel], data: StripSet) -> list[float]:
+def _speeds(
+    models: Sequence[LoadedModel], data: StripSet, asked: Sequence[DigitCount]
+) -> list[float]:
     """Strips per second of each model: the median of rounds in which they take turns.
 
     The first round warms up and says how many strips a model predicts in `TIMED_SECONDS`.
     """
     batches = [1 for _ in models]
     most = MOST_TIMED * max(model.device.batch for model in models)
-    strips = np.resize(next(data.chunks(size=most)), (most, ROWS, data.width))
+    first = next(data.chunks(size=most))
+    strips = np.resize(first, (most, ROWS, data.width))
+    counts = None if data.counts is None else np.resize(data.counts[: len(first)], most)
     rates: list[list[float]] = [[] for _ in models]
     for timed in range(ROUNDS + 1):
         for number, model in enumerate(models):
             count = batches[number] * model.device.batch
             start = time.perf_counter()
             with prefixed(model.name):
-                model.predict_strips(strips[:count], model.recipe.digits_per_strip)
+                known = model.digit_count(asked[number])
+                own = None if counts is None or asked[number] is not None else counts[:count]
+                model.predict_strips(strips[:count], known, own)
             rate = count / (time.perf_counter() - start)
             if timed:
                 rates[number].append(rate)
