@@ -111,8 +111,9 @@ class Predictions(Sequence[Prediction]):
 
     def in_order(self, rows: NDArray[np.int64]) -> Predictions:
         """The predictions of these rows, in their order."""
-        arrays: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
-        return Predictions(**{k: None if v is None else v[rows] for k, v in arrays.items()})
+        arrays = {each.name: getattr(self, each.name) for each in fields(self)}
+        taken: dict[str, Any] = {k: None if v is None else v[rows] for k, v in arrays.items()}
+        return Predictions(**taken)
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain lists by name, one entry for each strip, without what the model does not say."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import reduce
@@ -13,25 +12,24 @@ from numpy.typing import NDArray
 
 from digitsum.ambient import default_settings
 from digitsum.datasets import Sources, as_strip_set
-from digitsum.datasets.strips import ROWS, StripSet
+from digitsum.datasets.strips import StripSet
 from digitsum.display import Column, Table, counted
-from digitsum.errors import DataError, UsageError, prefixed
+from digitsum.errors import DataError, UsageError
 from digitsum.evaluation.metrics import Metrics, metric_columns
 from digitsum.evaluation.overlap import TrainingOverlap, is_own, overlap_of_rows, split_rows_of
 from digitsum.evaluation.scoring import (
     OnProgress,
+    asked_counts,
     predict_rows,
     score_rows,
     selection_note,
     split_name,
 )
+from digitsum.evaluation.speed import speeds_of
 from digitsum.inference import DigitCount, LoadedModel
 from digitsum.predictions import Predictions
 
 RESAMPLES = 10_000  # of the bootstrap
-ROUNDS = 5  # of timing; the models take turns in each
-TIMED_SECONDS = 0.5  # that a model predicts in a round, at least one batch
-MOST_TIMED = 8  # batches that a model predicts in a round
 
 
 @dataclass(frozen=True)
@@ -192,7 +190,7 @@ def side_by_side(
     """Does what `compare` does, also for a single model, which has no pair."""
     split, rows = common_rows(models, data)
     asked = asked_counts(models, digits_per_strip)
-    speeds = _speeds(models, data, asked)
+    speeds = speeds_of(models, data, asked)
     predictions = [
         predict_rows(model, data, rows, on_progress, count)
         for model, count in zip(models, asked, strict=True)
@@ -210,17 +208,6 @@ def side_by_side(
         for i, j in itertools.combinations(range(len(models)), 2)
     ]
     return Comparison(split, len(rows), table, pairs, rows, predictions)
-
-
-def asked_counts(models: Sequence[LoadedModel], digits_per_strip: DigitCount) -> list[DigitCount]:
-    """The digit count for each model, None for those that tell no digits.
-
-    Raises:
-        UsageError: It is not valid, or none of them tells digits.
-    """
-    able = [model for model in models if model.module.uses_digit_count] or models[:1]
-    able[0].digit_count(digits_per_strip)
-    return [digits_per_strip if model.module.uses_digit_count else None for model in models]
 
 
 def strips_to_predict(models: Sequence[LoadedModel], data: StripSet) -> int:
@@ -282,35 +269,6 @@ def paired_test(
         ci95=(float(low), float(high)),
         p_value=float(binomtest(only_a, differ).pvalue) if differ else 1.0,
     )
-
-
-def _speeds(
-    models: Sequence[LoadedModel], data: StripSet, asked: Sequence[DigitCount]
-) -> list[float]:
-    """Strips per second of each model: the median of rounds in which they take turns.
-
-    The first round warms up and says how many strips a model predicts in `TIMED_SECONDS`.
-    """
-    batches = [1 for _ in models]
-    most = MOST_TIMED * max(model.device.batch for model in models)
-    first = next(data.chunks(size=most))
-    strips = np.resize(first, (most, ROWS, data.width))
-    counts = None if data.counts is None else np.resize(data.counts[: len(first)], most)
-    rates: list[list[float]] = [[] for _ in models]
-    for timed in range(ROUNDS + 1):
-        for number, model in enumerate(models):
-            count = batches[number] * model.device.batch
-            start = time.perf_counter()
-            with prefixed(model.name):
-                known = model.digit_count(asked[number])
-                own = None if counts is None or asked[number] is not None else counts[:count]
-                model.predict_strips(strips[:count], known, own)
-            rate = count / (time.perf_counter() - start)
-            if timed:
-                rates[number].append(rate)
-            fitting = int(TIMED_SECONDS * rate) // model.device.batch
-            batches[number] = min(MOST_TIMED, max(1, fitting))
-    return [float(np.median(rate)) for rate in rates]
 
 
 def check_count(models: Sequence[object]) -> None:

@@ -119,6 +119,17 @@ def evaluate(
     return Evaluation(model.name, model.arch, splits, overlap, misread)
 
 
+def asked_counts(models: Sequence[LoadedModel], digits_per_strip: DigitCount) -> list[DigitCount]:
+    """The digit count for each model, None for those that tell no digits.
+
+    Raises:
+        UsageError: It is not valid, or none of them tells digits.
+    """
+    able = [model for model in models if model.module.uses_digit_count] or models[:1]
+    able[0].digit_count(digits_per_strip)
+    return [digits_per_strip if model.module.uses_digit_count else None for model in models]
+
+
 def predict_rows(
     model: LoadedModel,
     data: StripSet,

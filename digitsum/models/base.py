@@ -73,23 +73,19 @@ class Architecture(nn.Module, ABC):
         Those of one count are predicted together, in the order of the counts.
 
         Args:
-            outputs: Of B strips; a tensor, or else an architecture has a method of its own.
+            outputs: Of B strips: a tensor, or tensors in dicts, lists and tuples.
             counts: (B,).
 
         Raises:
-            UsageError: The outputs cannot be taken apart.
+            UsageError: The outputs are of another kind; such an architecture needs a method of its
+                own.
         """
         if not self.uses_digit_count:
             return self.predict(outputs, None)
-        if not isinstance(outputs, Tensor):
-            raise UsageError(
-                "counts that differ from strip to strip need outputs that are one tensor, and this "
-                "architecture gives others: give --digits-per-strip, or write predict_counted"
-            )
         groups = [np.flatnonzero(counts == count) for count in np.unique(counts)]
         found = []
         for rows in groups:
-            held = outputs[torch.from_numpy(rows).to(outputs.device)]
+            held = _rows_of(outputs, torch.from_numpy(rows))
             found.append(self.predict(held, int(counts[rows[0]])))
         return Predictions.concatenate(found).in_order(np.argsort(np.concatenate(groups)))
 
@@ -133,3 +129,21 @@ class Architecture(nn.Module, ABC):
             UsageError: The architecture, or this PyTorch, has no such form.
         """
         raise UsageError("--precision int8 is not offered by this architecture: give auto or fp32")
+
+
+def _rows_of(outputs: Any, rows: Tensor) -> Any:
+    """The outputs of some strips, by their numbers (n,).
+
+    Raises:
+        UsageError: They are no tensors, nor dicts, lists or tuples of them.
+    """
+    if isinstance(outputs, Tensor):
+        return outputs[rows.to(outputs.device)]
+    if isinstance(outputs, dict):
+        return {key: _rows_of(value, rows) for key, value in outputs.items()}
+    if type(outputs) in (list, tuple):
+        return type(outputs)(_rows_of(value, rows) for value in outputs)
+    raise UsageError(
+        f"counts from strip to strip: outputs of {type(outputs).__name__} cannot be taken apart; "
+        "give --digits-per-strip, or write predict_counted"
+    )
