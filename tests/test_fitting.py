@@ -134,7 +134,7 @@ def test_npz_is_fitted_too(low: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> 
     (file,) = open_image(Path("x.npz"), fit=True)
     np.testing.assert_array_equal(file[0:9], fit_strips(low, "x"))
     monkeypatch.setattr("digitsum.datasets.image_files.MAX_UNPACKED", 9 * 2 * 40 * 168)
-    with pytest.raises(DataError, match="x.npz unpacks to"):
+    with pytest.raises(DataError, match=r"x.npz unpacks to"):
         open_image(Path("x.npz"), fit=True)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from digitsum.datasets import DataOptions
     from digitsum.datasets.strips import StripSet
     from digitsum.recipe import Recipe, Scalar
+    from digitsum.training.events import Event, OnEvent, Result
 
 EXAMPLES = (
     "digitsum train --arch cnn --epochs 50",
@@ -196,17 +197,26 @@ def _start(
 
     from digitsum.cli.display import run_shown, say
     from digitsum.models import resolve_options
+    from digitsum.training.events import Start
 
     recipe = resolve_options(recipe)
     strips = data.open(fallback=["builtin"])
-    for note in (*strips.notes, *_digit_notes(recipe, given, strips)):
+    notes = list(_digit_notes(recipe, given, strips))
+    for note in strips.notes:
         say(note)
-    run_shown(
-        path,
-        lambda report: training.train(
-            strips, recipe, out=path, overwrite=overwrite, progress=False, on_event=report
-        ),
-    )
+
+    def run(report: OnEvent) -> Result:
+        def told(event: Event) -> None:
+            if isinstance(event, Start):  # said once nothing is wrong: an error stands alone
+                for note in notes:
+                    say(note)
+            report(event)
+
+        return training.train(
+            strips, recipe, out=path, overwrite=overwrite, progress=False, on_event=told
+        )
+
+    run_shown(path, run)
 
 
 def _digit_notes(recipe: Recipe, given: Mapping[str, Scalar], strips: StripSet) -> Iterator[str]:

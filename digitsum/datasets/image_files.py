@@ -185,10 +185,11 @@ def _check_unpacked(path: Path, size: int, fit: bool, header: Header) -> None:
     from digitsum.datasets.fitting import needs_fit, stored_shape
 
     if fit and needs_fit(header):
-        pixels = 2 * stored_shape(header, path)[0] * ROWS * FLAT_WIDTH  # at the least
+        made = 2 * stored_shape(header, path)[0] * ROWS * FLAT_WIDTH  # at the least
     else:
         pixels = math.prod(strip_shape(header, path))
-    held = header.start + header.nbytes + (0 if header.dtype == np.uint8 else pixels)
+        made = 0 if header.dtype == np.uint8 else pixels
+    held = header.start + header.nbytes + made
     most = min(MAX_UNPACKED, UNPACKED + 2 * size)
     if held > most:
         raise DataError(
