@@ -26,6 +26,7 @@ from digitsum.models.reader import Reader
 from digitsum.recipe import Recipe
 from digitsum.sklearn import DigitSumRegressor
 from digitsum.training.events import EpochRecord
+from digitsum.training.trainer import Trainer
 
 PATH = Path("model.pt")
 FAST = {"arch": "reader", "epochs": 1, "device": "cpu", "precision": "fp32", "weights": "reader"}
@@ -241,6 +242,20 @@ def test_a_resumed_run_with_counts_ends_as_one_that_went_through(counted: StripS
     digitsum.resume("model.last.pt", counted)
     whole, parts = (load_checkpoint(Path(p)).weights for p in ("whole.last.pt", "model.last.pt"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_step_with_counts_is_not_replayed(counted: StripSet) -> None:
+    recipe = Recipe.from_dict({**FAST, "weights": "none", "batch_size": 4})
+    trainer = Trainer(recipe, counted, PATH, print)
+    replayed = []
+    trainer.state.backward = lambda *given: replayed.append(given) or torch.zeros(())
+    rows = torch.arange(4)
+    pixels, sums = trainer.data.pixels[rows], trainer.data.sums[rows]
+    assert trainer.data.counts is not None
+    loss = trainer.state.step(pixels, sums, 0.0, 1.0, trainer.data.counts[rows])
+    assert (replayed, loss > 0) == ([], True)
+    trainer.state.step(pixels, sums, 0.0)
+    assert [len(given) for given in replayed] == [3]
 
 
 def test_counts_that_all_say_what_the_recipe_says_change_nothing(

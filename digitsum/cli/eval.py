@@ -49,7 +49,8 @@ def evaluate(
     """Score a model on strips.
 
     The metrics are the five of the technical report. Single digits are scored too if the model
-    tells them and they are known: for composed strips, and for files with truthN.npz beside them.
+    tells them and they are known: for composed strips, for files with truthN.npz beside them, and
+    from the column digits of sums.csv. Known numbers of digits are used as in predict and train.
 
     Without --data, the strips are the training and the validation strips of the model's own run.
     """

@@ -106,6 +106,8 @@ def predict(
 
     The columns are file, index, sum, value, confidence, digits and positions (the pixel where each
     digit stands). A regressor leaves confidence, digits and positions empty.
+
+    A countN.npy beside a dataN.npy says how many digits each of its strips holds.
     """
     from digitsum.cli import writers
     from digitsum.cli.display import progress_bar, say, say_overlap

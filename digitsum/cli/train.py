@@ -143,6 +143,10 @@ def train(
 ) -> None:
     """Train a model on strips labelled with their sums.
 
+    Pictures become strips as for predict; narrower ones end in black. Where the strips come with
+    how many digits each holds (countN.npy, or the column count of sums.csv), that is what is
+    known; else --digits-per-strip.
+
     Without --data, the strips are composed from scikit-learn's handwritten digits (builtin).
     Two checkpoints are written: ARCH.pt with the weights of lowest validation loss, and
     ARCH.last.pt to resume from. Precedence: the architecture's recipe, then --recipe, then --set,
