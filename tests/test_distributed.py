@@ -225,7 +225,7 @@ def test_gradients_are_those_of_one_process_that_adds_up_the_shares(
             for gradients in ([found[n] for n in named], [p.grad for p in named.values()])
         )
         # convolutions add up in another order with another number of threads, which the deeper
-        # reader amplifies; wrong counts are off by far more
+        # reader amplifies; wrong counts are off by twice as much
         assert (ours - theirs).norm() < (1e-3 if arch == "cnn" else 3e-2) * theirs.norm()
 
 
