@@ -105,16 +105,8 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         named = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         keys: dict[str, Scalar] = {k: v for k, v in named.items() if v is not None}
-        recipe = Recipe.from_dict(
-            {
-                "arch": self.arch,
-                **(self.options or {}),
-                **keys,
-                "seed": self.seed,
-                "device": self.device,
-                "precision": self.precision,
-            }
-        )
+        own = {"seed": self.seed, "device": self.device, "precision": self.precision}
+        recipe = Recipe.from_dict({"arch": self.arch, **(self.options or {}), **keys, **own})
         strips, sums = as_strips(np.asarray(X), "X"), as_sums(np.asarray(y), "y")
         data = StripSet.from_arrays(strips, sums, counts=counts)
         warn_of_appearance(data.files, "X")

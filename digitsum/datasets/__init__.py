@@ -74,6 +74,11 @@ def open_data(
         )
     beside = None if labels is None else Path(labels)
     sets = [_open(source, beside, mnist_root, fit) for source in names]
+    return _joined(sets, names)
+
+
+def _joined(sets: Sequence[StripSet], names: Sequence[str]) -> StripSet:
+    """Several sets as one, in order."""
     widths = {strips.width for strips in sets}
     if len(widths) > 1:
         raise DataError(f"--data: strips of one set need one width, seen {sorted(widths)}")

@@ -55,14 +55,20 @@ def as_counts(
             "digits, a whole number of them"
         )
     counts: NDArray[np.int64] = flat.astype(np.int64)
-    if sums is not None and (few := sums > 9 * counts).any():
+    if sums is not None:
+        _check_reach(counts, sums, name)
+    return counts
+
+
+def _check_reach(counts: NDArray[np.int64], sums: NDArray[np.int64], name: Path | str) -> None:
+    """Refuses a sum that as many digits cannot add up to."""
+    if (few := sums > 9 * counts).any():
         row = int(np.argmax(few))
         raise DataError(
             f"{name}: count {row} is {counts[row]} and the sum of its strip {sums[row]}: "
             f"{counted(int(counts[row]), 'digit')} can add up to {9 * counts[row]} at most; "
             "correct one of them"
         )
-    return counts
 
 
 def joined_counts(

@@ -83,10 +83,7 @@ def build_content(
                 history=[record for record in history if record.keys() >= DRAWN],
                 best_epoch=int(model.checkpoint.metrics["epoch"]),
                 errors=worst_errors(found, data, rows, ERRORS),
-                explanations=[
-                    explain(model, strip, count)
-                    for strip, count in zip(strips, counts, strict=True)
-                ],
+                explanations=[explain(model, *pair) for pair in zip(strips, counts, strict=True)],
             )
         )
     name = as_text(" ".join(data.name))
