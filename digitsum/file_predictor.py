@@ -8,18 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import ImageFile
+from digitsum.datasets.counts import in_words
+from digitsum.datasets.fitting import FittedFile
 from digitsum.datasets.folders import named
 from digitsum.datasets.image_files import InMemoryStrips, files_of, open_image
+from digitsum.datasets.pairs import counts_path, read_counts
 from digitsum.datasets.pictures import is_multi_picture
 from digitsum.datasets.strips import slices
 from digitsum.display import counted
 from digitsum.errors import DataError, prefixed
 from digitsum.inference import DigitCount, LoadedModel, load_model
 from digitsum.predictions import Predictions
+
+OpenedFile = ImageFile | FittedFile | InMemoryStrips
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,14 @@ class FilePredictor:
 
     Args:
         model: From `digitsum.load`.
-        paths: `.npy` and `.npz` files, pictures, and folders of pictures.
-        digits_per_strip: See `LoadedModel.predict`.
+        paths: `.npy` and `.npz` files, pictures, folders of pictures or of `.npy` files, and
+            patterns such as `scans/*.png`.
+        digits_per_strip: See `LoadedModel.predict`. By default a `countN.npy` beside a
+            `dataN.npy` is read, which says it for each strip.
         shard: Which shard of how many to predict, (1, 1) for all; see `shard_rows`.
         skip_broken: Whether files that cannot be predicted are left out, as long as one can.
+        counts: How many digits each strip holds, (N,), those of all files in order.
+        fit: Whether strips of other heights are brought to 40 rows; see `datasets.fitting`.
 
     Attributes:
         broken: Files that were left out, and why.
@@ -55,7 +64,7 @@ class FilePredictor:
     Raises:
         DataError: A file is missing or broken, or the model does not take its strips; with
             `skip_broken` this is true of all.
-        UsageError: The digit count is not valid.
+        UsageError: The digit count is not valid, or counts are given too.
     """
 
     def __init__(
@@ -65,19 +74,28 @@ class FilePredictor:
         digits_per_strip: DigitCount = None,
         shard: tuple[int, int] = (1, 1),
         skip_broken: bool = False,
+        counts: ArrayLike | None = None,
+        fit: bool = False,
     ) -> None:
         self.model, self.count = model, model.digit_count(digits_per_strip)
         given = [paths] if isinstance(paths, str | Path) else paths
-        self.files: list[ImageFile | InMemoryStrips] = []
+        self.files: list[OpenedFile] = []
         self.broken: dict[str, DataError] = {}
         self.notes: list[str] = []
         self.has_confidence = True  # whether the model says how confident it is
-        self.skip_broken = skip_broken
+        self.skip_broken, self.fit = skip_broken, fit
+        asked = digits_per_strip is not None or counts is not None
+        self.reads_counts = not asked and model.module.uses_digit_count
+        self.counts: list[NDArray[np.int64] | None] = []  # of each file, where they are known
         self._widths: set[int] = set()  # that the model takes
         self._open([Path(path) for path in given])
-        counts = [file.shape[0] for file in self.files]
+        lengths = [file.shape[0] for file in self.files]
+        narrowest = min(file.shape[2] for file in self.files)
+        known = model.known_counts(counts, digits_per_strip, sum(lengths), narrowest)
+        if known is not None:
+            self.counts = list(np.split(known, np.cumsum(lengths)[:-1]))
         warn_of_appearance(self.files, str(given[0]) if len(given) == 1 else f"{len(given)} files")
-        self.rows = shard_rows(counts, *shard, batch=model.device.batch)
+        self.rows = shard_rows(lengths, *shard, batch=model.device.batch)
 
     def __repr__(self) -> str:
         here = f"{counted(len(self), 'strip')} of {counted(len(self.files), 'file')}"
@@ -92,7 +110,7 @@ class FilePredictor:
                 self.notes += notes
                 for file in files:
                     with self._left_out_if_broken(file):
-                        self.files += self._checked(open_image(file))
+                        self._add(open_image(file, self.fit))
                         several += [file] if is_multi_picture(file) else []
         if several:
             self.notes.append(
@@ -103,15 +121,24 @@ class FilePredictor:
             first, count = next(iter(self.broken.values())), len(self.broken)
             raise DataError(f"none of {count} files can be read: {first}") if count > 1 else first
 
-    def _checked(
-        self, opened: list[ImageFile | InMemoryStrips]
-    ) -> list[ImageFile | InMemoryStrips]:
+    def _add(self, opened: Sequence[OpenedFile]) -> None:
+        """Takes files that the model takes, with the counts beside them."""
+        counts = [self._counts_beside(file) for file in opened]
         for width in {file.shape[2] for file in opened} - self._widths:
             with prefixed(str(opened[0].path)):
                 tried = self.model.check_width(width, self.count)
             self.has_confidence &= tried.confidence is not None
             self._widths.add(width)
-        return opened
+        self.files += opened
+        self.counts += counts
+
+    def _counts_beside(self, file: OpenedFile) -> NDArray[np.int64] | None:
+        if isinstance(file, InMemoryStrips) or not self.reads_counts:
+            return None
+        if (counts := read_counts(file)) is not None:
+            path = counts_path(file.path)
+            self.notes.append(f"{path} says how many digits each strip holds: {in_words(counts)}")
+        return counts
 
     @contextmanager
     def _left_out_if_broken(self, path: Path) -> Iterator[None]:
@@ -126,10 +153,11 @@ class FilePredictor:
         return sum(len(rows) for rows in self.rows)
 
     def __iter__(self) -> Iterator[FilePredictions]:
-        for file, rows in zip(self.files, self.rows, strict=True):
+        for file, rows, counts in zip(self.files, self.rows, self.counts, strict=True):
             first = file.first if isinstance(file, InMemoryStrips) else 0
             for start, strips in slices(file, rows):
-                found = self.model.predict_strips(strips, self.count)
+                known = None if counts is None else counts[start : start + len(strips)]
+                found = self.model.predict_strips(strips, self.count, known)
                 found = replace(found, strips=strips)
                 yield FilePredictions(str(file.path), first + start, strips, found)
 
@@ -140,16 +168,20 @@ def predict_files(
     digits_per_strip: DigitCount = None,
     shard: tuple[int, int] = (1, 1),
     skip_broken: bool = False,
+    counts: ArrayLike | None = None,
+    fit: bool = False,
 ) -> FilePredictor:
     """Predictions for whole files, a chunk at a time; see `FilePredictor`.
 
     Args:
         model: From `digitsum.load`, or what that takes.
-        paths: `.npy` and `.npz` files, pictures, and folders of pictures.
-        digits_per_strip: See `LoadedModel.predict`.
+        paths: See `FilePredictor`.
+        digits_per_strip: See `FilePredictor`.
         shard: Which shard of how many to predict, (1, 1) for all.
         skip_broken: Whether files that cannot be predicted are left out, as long as one can;
             `broken` of what is returned says which and why. By default the first one raises.
+        counts: How many digits each strip holds, (N,), those of all files in order.
+        fit: Whether strips of other heights are brought to 40 rows.
 
     Raises:
         DataError: A file is missing or broken, or the model does not take its strips.
@@ -157,7 +189,7 @@ def predict_files(
         CheckpointError: The model cannot be loaded.
     """
     loaded = model if isinstance(model, LoadedModel) else load_model(model)
-    return FilePredictor(loaded, paths, digits_per_strip, shard, skip_broken)
+    return FilePredictor(loaded, paths, digits_per_strip, shard, skip_broken, counts, fit)
 
 
 def shard_rows(counts: Sequence[int], shard: int, shards: int, batch: int) -> list[range]:

@@ -180,7 +180,9 @@ def whole_file(
 
 
 @contextmanager
-def whole_files(folder: Path, names: Sequence[str], overwrite: bool = True) -> Iterator[Opener]:
+def whole_files(
+    folder: Path, names: Sequence[str], overwrite: bool = True, many: bool = False
+) -> Iterator[Opener]:
     """Several files of a folder that are replaced together; gives what opens each, by its name.
 
     They are written into a hidden folder. When all are whole, the old ones leave, the last of
@@ -192,15 +194,28 @@ def whole_files(folder: Path, names: Sequence[str], overwrite: bool = True) -> I
         folder: An existing folder.
         names: All files that are written.
         overwrite: Whether old ones are replaced.
+        many: Whether the disk is waited for once, when all are written, and not for each: for
+            thousands of small ones, which would take minutes.
 
     Raises:
         OutputError: Something could not be written.
         OutputExistsError: One is there, and `overwrite` is False.
     """
     with _failures(folder), temporary_folder(folder / SET) as staging:
-        yield lambda name: whole_file(staging / name, silent=True, name=folder / name)
+        if many:
+            yield lambda name: _unsynced(staging / name, folder / name)
+            if hasattr(os, "sync"):
+                os.sync()
+        else:
+            yield lambda name: whole_file(staging / name, silent=True, name=folder / name)
         with uninterrupted():
             _exchange(staging, folder, names, overwrite)
+
+
+@contextmanager
+def _unsynced(path: Path, name: Path) -> Iterator[BinaryIO]:
+    with _failures(name), open(path, "wb") as stream:
+        yield stream
 
 
 def _exchange(staging: Path, folder: Path, names: Sequence[str], overwrite: bool) -> None:

@@ -17,7 +17,9 @@ from digitsum.checkpoint import Checkpoint, load_checkpoint
 from digitsum.coercion import plain
 from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import as_strips
+from digitsum.datasets.counts import as_counts
 from digitsum.datasets.digits import load_digits
+from digitsum.datasets.fitting import fit_strips
 from digitsum.datasets.strips import ROWS, at_once
 from digitsum.datasets.synthesis import compose
 from digitsum.device import DeviceConfig
@@ -79,28 +81,57 @@ class LoadedModel:
         """Width of the strips that the model was trained on, in pixels."""
         return int(self.checkpoint.data["width"])
 
-    def predict(self, images: ArrayLike, digits_per_strip: DigitCount = None) -> Predictions:
+    def predict(
+        self,
+        images: ArrayLike,
+        digits_per_strip: DigitCount = None,
+        counts: ArrayLike | None = None,
+        fit: bool = False,
+    ) -> Predictions:
         """Predictions for strips in any shape and type that files hold.
 
         Args:
             images: (N, 40, W), flat (N, 6720) and so on: see `digitsum.datasets.arrays`.
             digits_per_strip: How many digits each strip is known to hold; `any` if that is not
                 known. By default as many as the model was trained on.
+            counts: How many digits each strip holds, (N,), where that differs.
+            fit: Whether strips of other heights are brought to 40 rows; see
+                `digitsum.datasets.fitting`.
 
         Returns:
             Predictions that keep their strips, so that a notebook can show them.
 
         Raises:
             DataError: These are no strips, or not of a width that the model takes.
-            UsageError: The digit count is neither a whole number from 1 up nor `any`.
+            UsageError: The digit count is neither a whole number from 1 up nor `any`, or counts are
+                given too.
         """
-        strips = as_strips(np.asarray(images), "images")
+        given = np.asarray(images)
+        strips = fit_strips(given, "images") if fit else as_strips(given, "images")
         count = self.digit_count(digits_per_strip)
+        known = self.known_counts(counts, digits_per_strip, len(strips), strips.shape[2])
         warn_of_appearance([strips], "images")
-        found = replace(self.predict_strips(strips, count), strips=strips)
-        if message := CountCheck().add(found).warning(count):
+        found = replace(self.predict_strips(strips, count, known), strips=strips)
+        if message := CountCheck().add(found).warning(None if known is not None else count):
             warnings.warn(message, DataWarning, stacklevel=2)
         return found
+
+    def known_counts(
+        self, counts: ArrayLike | None, digits_per_strip: DigitCount, strips: int, width: int
+    ) -> NDArray[np.int64] | None:
+        """Counts that a person gave for so many strips, checked, (N,); None if there are none.
+
+        Raises:
+            DataError: They are not one for each strip, whole, and possible.
+            UsageError: A digit count for all strips is given too.
+        """
+        if counts is None:
+            return None
+        if digits_per_strip is not None:
+            raise UsageError(
+                f"counts are given, and digits_per_strip {digits_per_strip!r}: give one of them"
+            )
+        return as_counts(np.asarray(counts), "counts", np.zeros(strips, np.int64), width)
 
     def digit_count(self, asked: DigitCount = None) -> int | None:
         """The known number of digits for `asked`; None if any number will do.
@@ -125,12 +156,18 @@ class LoadedModel:
 
     @default_settings()
     @torch.inference_mode()
-    def predict_strips(self, strips: NDArray[np.uint8], known_count: int | None) -> Predictions:
+    def predict_strips(
+        self,
+        strips: NDArray[np.uint8],
+        known_count: int | None,
+        counts: NDArray[np.int64] | None = None,
+    ) -> Predictions:
         """What `predict` does after it has checked its arguments, a batch at a time.
 
         Args:
             strips: uint8 (N, 40, W), light digits on black.
             known_count: How many digits each strip is known to hold; None if not known.
+            counts: The same for each strip, (N,), where that differs; `known_count` is not used.
 
         Raises:
             DataError: These are not uint8 strips, or not of a width that the model takes.
@@ -148,7 +185,11 @@ class LoadedModel:
                 outputs = self.module(self.device.normalize(pixels))
             if isinstance(outputs, torch.Tensor):
                 self._check_finite(not outputs.isnan().any())
-            found.append(self.module.predict(outputs, known_count))
+            if counts is None:
+                found.append(self.module.predict(outputs, known_count))
+            else:
+                at = len(found) * batch
+                found.append(self.module.predict_counted(outputs, counts[at : at + batch]))
             self._check_finite((np.abs(found[-1].value) < LARGEST_SUM).all())
         return Predictions.concatenate(found)
 

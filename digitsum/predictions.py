@@ -132,6 +132,12 @@ class Predictions(Sequence[Prediction]):
             joined[each.name] = None if any(a is None for a in arrays) else pad_and_join(arrays)
         return cls(**joined)
 
+    def in_order(self, rows: NDArray[np.int64]) -> Predictions:
+        """The predictions of these rows, in their order."""
+        arrays = {each.name: getattr(self, each.name) for each in fields(self)}
+        taken: dict[str, Any] = {k: None if v is None else v[rows] for k, v in arrays.items()}
+        return Predictions(**taken)
+
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain lists by name, one entry for each strip, without what the model does not say."""
         rows = [prediction.to_dict() for prediction in self]
@@ -201,13 +207,20 @@ class CountCheck:
         return self
 
     def warning(self, digits_per_strip: int | None) -> str:
-        """A line that says so, and what to do; empty if all is well."""
-        if digits_per_strip is None or self.unlikely <= RARE * self.total:
+        """A line that says so, and what to do; empty if all is well.
+
+        Args:
+            digits_per_strip: How many digits all are said to hold; None if that differs.
+        """
+        if self.unlikely <= RARE * self.total:
             return ""
+        said = "as many digits as is said of them"
+        if digits_per_strip is not None:
+            said = counted(digits_per_strip, "digit")
         return (
             f"{self.unlikely:,} of {counted(self.total, 'strip')} hardly "
-            f"{'holds' if self.unlikely == 1 else 'hold'} "
-            f"{counted(digits_per_strip, 'digit')}: try --digits-per-strip any, or look at them"
+            f"{'holds' if self.unlikely == 1 else 'hold'} {said}: try --digits-per-strip any, or "
+            "look at them"
         )
 
 

@@ -110,6 +110,8 @@ class Recipe:
             value = coerce(name, merged.pop(name), annotations[name])
             _check_limits(common[name], value)
             object.__setattr__(self, name, value)
+        if merged.get("digits_per_strip") == "any":
+            merged["digits_per_strip"] = None  # which is how a checkpoint has it
         object.__setattr__(self, "options", merged)
 
     @property

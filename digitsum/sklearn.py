@@ -84,32 +84,31 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.options = {**(self.options or {}), **options}
         return self
 
-    def fit(self, X: ArrayLike, y: ArrayLike, progress: bool | None = None) -> DigitSumRegressor:  # noqa: N803
+    def fit(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: ArrayLike,
+        progress: bool | None = None,
+        counts: ArrayLike | None = None,
+    ) -> DigitSumRegressor:
         """Trains from the start.
 
         Args:
             X: Strips (N, 40, W), flat (N, 6720), or any other shape and type that files hold.
             y: Sums (N,), whole and not negative.
             progress: For this fit, instead of the constructor's.
+            counts: How many digits each strip holds, (N,), where that differs.
 
         Raises:
-            DataError: These are no strips or no sums, or their numbers differ.
+            DataError: These are no strips, sums or counts, or their numbers differ.
             RecipeError: A parameter is not allowed.
         """
         named = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         keys: dict[str, Scalar] = {k: v for k, v in named.items() if v is not None}
-        recipe = Recipe.from_dict(
-            {
-                "arch": self.arch,
-                **(self.options or {}),
-                **keys,
-                "seed": self.seed,
-                "device": self.device,
-                "precision": self.precision,
-            }
-        )
+        own = {"seed": self.seed, "device": self.device, "precision": self.precision}
+        recipe = Recipe.from_dict({"arch": self.arch, **(self.options or {}), **keys, **own})
         strips, sums = as_strips(np.asarray(X), "X"), as_sums(np.asarray(y), "y")
-        data = StripSet.from_arrays(strips, sums)
+        data = StripSet.from_arrays(strips, sums, counts=counts)
         warn_of_appearance(data.files, "X")
         shown = self.progress if progress is None else progress
         with TemporaryDirectory() as folder:
@@ -120,14 +119,14 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._model: LoadedModel | None = None
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:  # noqa: N803
-        """Sums of strips X (N, 40, W), (N,)."""
-        return self.predictions(X).sum
+    def predict(self, X: ArrayLike, counts: ArrayLike | None = None) -> NDArray[np.int64]:  # noqa: N803
+        """Sums of strips X (N, 40, W), (N,); counts (N,) say how many digits each holds."""
+        return self.predictions(X, counts).sum
 
-    def predictions(self, X: ArrayLike) -> Predictions:  # noqa: N803
+    def predictions(self, X: ArrayLike, counts: ArrayLike | None = None) -> Predictions:  # noqa: N803
         """All that is predicted for strips X: value, sum and, by a reader, digits too."""
         check_is_fitted(self, "checkpoint_")
-        return self._ready().predict(X)
+        return self._ready().predict(X, counts=counts)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:  # noqa: N803
         """Exact-match accuracy on strips X, 0 to 1.

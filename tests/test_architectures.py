@@ -18,7 +18,7 @@ import digitsum
 from digitsum import device
 from digitsum.datasets.synthesis import write
 from digitsum.errors import CheckpointError, RecipeError, UsageError
-from digitsum.evaluation import comparison
+from digitsum.evaluation import speed
 from digitsum.inference import load_model
 from digitsum.models import ARCHITECTURES, architecture, architecture_of_checkpoint
 from digitsum.models.int8 import is_supported
@@ -123,6 +123,17 @@ def commands(model: Path) -> dict[str, list[object]]:
     }
 
 
+def test_an_outside_architecture_needs_to_know_nothing_of_counts(outside: Path) -> None:
+    made = digitsum.compose("builtin", strips=12, per_strip=(1, 3), seed=3)
+    write(made, Path("varied"), files=1, counts=True)
+    ok("train", "--arch", NAME, "--data", "varied", "--device", "cpu")
+    ok("eval", "classes.pt", "--arch", NAME, "--data", "varied")
+    found = digitsum.load("classes.pt").predict(made.images)
+    counted = digitsum.load("classes.pt").predict(made.images, counts=made.counts)
+    assert (counted.sum == found.sum).all()
+    np.testing.assert_allclose(counted.value, found.value, rtol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 @pytest.mark.parametrize("arch", [*ARCHITECTURES, NAME])
@@ -134,8 +145,8 @@ def test_every_command_takes_every_architecture_and_precision(
     from digitsum.draw.server import _predict
 
     monkeypatch.setattr(device, "CPU_BATCH", 2)  # bf16 is emulated here and there
-    monkeypatch.setattr(comparison, "ROUNDS", 1)
-    monkeypatch.setattr(comparison, "MOST_TIMED", 1)
+    monkeypatch.setattr(speed, "ROUNDS", 1)
+    monkeypatch.setattr(speed, "MOST_TIMED", 1)
     named: list[object] = ["--arch", NAME] if arch == NAME else []
     model = Path("classes.pt") if named else models / f"{arch}.pt"
     if named:

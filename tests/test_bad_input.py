@@ -5,6 +5,7 @@ To add a case, add a row to `BAD`.
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import struct
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import noise
+from PIL import Image
 from typer.testing import CliRunner
 
 from digitsum.cli import app
@@ -113,6 +115,52 @@ def _npz() -> None:
     np.savez("x.npz", images=images, sums=sums)
 
 
+def _pair(folder: str, images: np.ndarray) -> Callable[[], None]:
+    def lay() -> None:
+        Path(folder).mkdir()
+        np.save(f"{folder}/data0.npy", images)
+        np.save(f"{folder}/lab0.npy", np.zeros(len(images)))
+
+    return lay
+
+
+def _counts(counts: np.ndarray) -> Callable[[], None]:
+    return lambda: np.save("strips/count0.npy", counts)
+
+
+def _tens() -> None:
+    np.save("strips/lab0.npy", np.full(50, 10))
+    np.save("strips/count0.npy", np.ones(50))
+
+
+def _one_count() -> None:
+    for name in ("data", "lab"):
+        np.save(f"strips/{name}1.npy", np.load(f"strips/{name}0.npy"))
+    np.save("strips/count0.npy", np.ones(50))
+
+
+def _pictures(text: str, picture: bytes | None = None) -> Callable[[], None]:
+    """A folder with 0.png and sums.csv."""
+
+    def lay() -> None:
+        Path("p").mkdir()
+        Image.fromarray(noise()[0][0]).save("p/0.png")
+        if picture is not None:
+            Path("p/0.png").write_bytes(picture)
+        Path("p/sums.csv").write_text(text)
+
+    return lay
+
+
+def _two_pages() -> bytes:
+    stream = io.BytesIO()
+    page = Image.fromarray(noise()[0][0])
+    page.save(stream, "TIFF", save_all=True, append_images=[page])
+    return stream.getvalue()
+
+
+PAGES = _two_pages()
+LOW = noise()[0][:, :28]
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 SAFETENSORS = struct.pack("<Q", 2) + b"{}" + bytes(4)
 RESNET = "train --arch resnet --data strips --out n.pt --weights "
@@ -230,7 +278,58 @@ BAD = [
     (TRAIN9.replace("cnn", "reader --set digits_per_strip=1"), _data(sums=SUMS * 0 + 10), 1, "10"),
     ("train --arch cnn --out n.pt --data empty", _folder("empty"), 1, "empty holds no dataN.npy"),
     ("train --arch cnn --out n.pt --data two", _two_widths, 1, "strips of one set need one width"),
-    ("predict strips --model a.pt", None, 1, "strips is a folder without pictures"),
+    ("predict empty --model a.pt", _folder("empty"), 1, "empty is a folder without pictures"),
+    ("predict none/*.png", None, 1, "none/*.png does not exist, and as a pattern no file's name"),
+    ("predict -", None, 2, "stdin holds no path: write one in each line"),
+    ("predict - -", None, 2, "- is given twice"),
+    ("predict low.npy", lambda: np.save("low.npy", LOW), 1, "--fit (in Python fit=True) scales"),
+    ("predict low.npy --fit", lambda: np.save("low.npy", LOW[:, :7]), 1, "--fit scales strips of"),
+    ("predict x.npz --fit", lambda: np.savez("x.npz", LOW[:, :7]), 1, "--fit scales strips of"),
+    ("eval a.pt --data low --fit", _pair("low", LOW), 1, "this model was trained on 42"),
+    (NEW + "--fit --data low", _pair("low", LOW[..., :5]), 1, "low/data0.npy holds uint8 of"),
+    # how many digits
+    ("predict strips/data0.npy", _counts(SUMS[1:]), 1, "counts of shape (49,) for the 50 strips"),
+    ("predict strips/data0.npy", _counts(SUMS * 0), 1, "42 pixels wide holds 1 to 11 digits"),
+    ("predict strips/data0.npy", _counts(SUMS * 0 + 1.5), 1, "count 0 is 1.5"),
+    ("predict strips/data0.npy", lambda: _write("strips/count0.npy", "x")(), 1, "not a readable"),
+    ("predict strips/data0.npy", lambda: os.mkfifo("strips/count0.npy"), 1, "is a pipe or a devi"),
+    ("eval reader --data strips", _counts(SUMS * 0 + 12), 1, "holds 1 to 11 digits"),
+    ("eval reader --data strips", _tens, 1, "1 digit can add up to 9 at most; correct one of them"),
+    ("eval reader --data strips", _one_count, 1, "and not of strips/data1.npy: give counts for"),
+    ("eval a.pt --data strips --digits-per-strip 3", None, 2, "a.pt tells no digits"),
+    ("eval reader --data strips --digits-per-strip 12", None, 1, "have 11 columns"),
+    ("eval reader --data strips --digits-per-strip x", None, 2, "from 1 up, or any"),
+    ("compare a.pt b.pt --digits-per-strip 3", None, 2, "a.pt tells no digits"),
+    ("compare a.pt b.pt --digits-per-strip 0", None, 2, "from 1 up, or any"),
+    ("report a.pt --data strips --digits-per-strip 0", None, 2, "from 1 up, or any"),
+    ("train --arch reader --data strips --out n.pt --digits-per-strip 12", None, 2, "or any"),
+    ("train --arch reader --data strips --out n.pt --digits-per-strip 0", None, 2, "or any"),
+    ("train --arch reader --data strips --out n.pt --digits-per-strip 3", _counts(SUMS * 0 + 2), 2,
+     "the counts of these strips say 2 digits; leave it out"),
+    (NEW + "--digits-per-strip 3", None, 2, "unknown recipe key 'digits_per_strip' for cnn"),
+    # folders of pictures with their sums
+    ("train --arch cnn --out n.pt --data p", _pictures("file,sum\n0.png,1\n2.png,2\n"), 1,
+     "p/sums.csv names 1 file not in p (2.png)"),
+    ("eval reader --data p", _pictures("file,sum\n0.png,1\n0.png,1\n"), 1, "names 0.png twice"),
+    ("eval reader --data p", _pictures("file,sum\n0.png,x\n"), 1, "line 2: sum is 'x'"),
+    ("eval reader --data p", _pictures("name,sum\n0.png,1\n"), 1, "must be named file,sum"),
+    ("eval reader --data p", _pictures("file,sum,digits\n0.png,1,2\n"), 1, "add up to 2, and sum"),
+    ("eval reader --data p", _pictures("file,sum\n../0.png,1\n"), 1, "inside the folder"),
+    ("eval reader --data p", _pictures("file,sum\n0.png\n"), 1, "line 2 has 1 value, its header 2"),
+    ("eval reader --data p", _pictures("file,sum\n" + "x" * 200_000), 1, "is no CSV: field larger"),
+    ("eval reader --data p", _pictures("file,sum\n0.png,1\n", b"\x89PNG"), 1, "not a readable pi"),
+    ("eval reader --data p", _pictures("file,sum\n0.png,1\n", PAGES), 1, "0.png gives 2 strips"),
+    ("eval reader --data p", _pictures("file,sum\nsums.csv,1\n"), 1, "is no file of strips"),
+    ("eval reader --data p", lambda: (Path("p").mkdir(), os.mkfifo("p/sums.csv")), 1, "is a pipe"),
+    ("eval reader --data p --labels q.csv", _pictures(""), 1, "q.csv does not exist"),
+    ("eval reader --data p --labels q.npy", _pictures(""), 2, "for a folder of pictures it is a"),
+    ("eval reader --data p", _folder("p"), 1, "or pictures with their sums in sums.csv"),
+    ("compare reader a.pt --data p", _pictures("file,sum\n"), 1, "holds no sums"),
+    ("report reader --data p", _pictures(""), 1, "begins with the line ''"),
+    ("synth strips --pictures --overwrite", None, 2, "strips holds data0.npy, which"),
+    ("synth new --pictures --files 2", None, 2, "each strip has a file of its own"),
+    ("synth new --pictures --strips 2000000", None, 2, "--pictures writes 1,000,000 at most"),
+    ("synth p --pictures", _pictures(""), 2, "p holds sums.csv"),
     ("predict p.npz --model a.pt", _write("p.npz", "PK"), 1, "p.npz is not a readable .npz"),
     ("predict p.npz --model a.pt", lambda: np.savez("p.npz", np.zeros(3)), 1, "p.npz holds"),
     ("predict p.npz --model a.pt", lambda: np.savez("p.npz", a=SUMS, b=SUMS), 1, "strips images"),

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from conftest import noise, ok, run
 from PIL import Image
+from typer.testing import CliRunner
 
 import digitsum
-from digitsum.datasets.synthesis import Composition
+from digitsum.cli import app
+from digitsum.datasets.synthesis import Composition, write
 from digitsum.errors import DataError
 from digitsum.inference import LoadedModel, load_model
 
@@ -145,3 +147,67 @@ def test_what_a_data_folder_leaves_out_is_said_by_every_command(project: Path) -
 def test_a_folder_of_pairs_and_truths_leaves_nothing_out(folder: Path) -> None:
     data = digitsum.open_data(folder)
     assert list(data.notes) == []
+
+
+def test_a_folder_without_pictures_gives_its_arrays(made: Composition) -> None:
+    write(made, Path("set"), files=2, counts=True)
+    np.save("set/more.npy", made.images[:3])
+    Path("set/.hidden.npy").touch()
+    names = ["set/data0.npy", "set/data1.npy", "set/more.npy"]
+    result = ok("predict", "set")
+    assert result.stdout == ok("predict", *names).stdout
+    (line,) = (line for line in result.stderr.splitlines() if "left out" in line)
+    assert line.startswith("set: left out 6 files (count0.npy, count1.npy, lab0.npy, …), 1 hidden")
+    assert line.endswith("read are the .npy files of strips")
+
+
+def test_a_pattern_names_files_in_numeric_order(scans: Path) -> None:
+    by_name = ok("predict", scans / "1.png", scans / "2.png", scans / "10.png").stdout
+    assert ok("predict", "scans/*.png").stdout == by_name
+    assert ok("predict", "**/[0-9]*.png").stdout == by_name
+    found = digitsum.predict_files("reader", "scans/?.png")
+    assert [str(file.path) for file in found.files] == ["scans/1.png", "scans/2.png"]
+
+
+def test_a_file_of_the_very_name_of_a_pattern_wins(scans: Path) -> None:
+    (scans / "10.png").rename(scans / "[12].png")
+    rows = ok("predict", "scans/[12].png").stdout.splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["scans/[12].png"]
+
+
+def test_a_pattern_without_a_match_is_left_out_like_a_file(scans: Path) -> None:
+    result = run("predict", "none/*.png", scans)
+    assert result.exit_code == 1
+    assert "left out: none/*.png does not exist, and as a pattern no" in result.stderr
+    assert len(result.stdout.splitlines()) == 4
+
+
+def test_what_a_pattern_names_is_not_written_over(made: Composition) -> None:
+    np.save("a.npy", made.images[:2])
+    result = run("predict", "*.npy", "--out", "a.npy", "--overwrite")
+    assert (result.exit_code, "belongs to what the command reads" in result.stderr) == (2, True)
+    np.testing.assert_array_equal(np.load("a.npy"), made.images[:2])
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_paths_come_from_stdin(scans: Path, ending: str, mark: str) -> None:
+    odd = scans / "an ï.png"
+    (scans / "2.png").rename(odd)
+    text = mark + ending.join(["scans/1.png", "", str(odd)])
+    expected = ok("predict", scans / "10.png", scans / "1.png", odd).stdout
+    listed = CliRunner().invoke(app, ["predict", "scans/10.png", "-"], input=text.encode())
+    assert listed.exit_code == 0, listed.output
+    assert listed.stdout == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xff" * 100])
+def test_stdin_without_paths_is_wrong_usage(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("digitsum.cli.loading.MOST_LISTED", 99)
+    result = CliRunner().invoke(app, ["predict", "-"], input=content)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: -: stdin holds ")
+    twice = CliRunner().invoke(app, ["predict", "-", "-"], input=b"a.npy")
+    assert (twice.exit_code, "- is given twice" in twice.stderr) == (2, True)

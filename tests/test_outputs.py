@@ -30,7 +30,7 @@ from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from digitsum.cli.writers import cell
 from digitsum.datasets import open_data
 from digitsum.datasets.digits import Digits
-from digitsum.datasets.synthesis import Composition, compose, reserved_folder, write
+from digitsum.datasets.synthesis import Composition, compose, names_of_files, reserved_folder, write
 from digitsum.errors import (
     CheckpointError,
     DataError,
@@ -566,7 +566,7 @@ def test_a_set_that_is_torn_by_a_kill_is_told(step: int, monkeypatch: pytest.Mon
             open_data("set")
     else:
         np.testing.assert_array_equal(open_data("set").sums, (new if step > 9 else old).sums)
-    with reserved_folder(Path("set"), files=2, overwrite=True):
+    with reserved_folder(Path("set"), names_of_files(2), overwrite=True):
         write(new, Path("set"), files=2)
     assert len(contents("set")) == SIX  # nothing of the killed run is left
 

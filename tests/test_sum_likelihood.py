@@ -18,6 +18,7 @@ from digitsum.models.sum_likelihood import (
     count_sum_distribution,
     log_count_sum_distribution,
     log_likelihood,
+    log_likelihood_of_counts,
     most_likely,
     paired_count_sum_distribution,
     sum_distribution,
@@ -244,3 +245,35 @@ def test_the_likelihood_in_float64_keeps_the_gradient_of_hopeless_strips() -> No
     (slope,) = torch.autograd.grad(value.sum(), log_probs)
     assert slope.isfinite().all()
     assert slope.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 60.0])  # without and with strips below UNDERFLOW
+def test_a_count_for_each_strip_is_that_of_enumeration(sharpness: float) -> None:
+    counts = torch.tensor([1, 2, 3, 2, 1, 3])
+    sums = torch.tensor([9, 0, 20, 11, 3, 27])
+    log_probs = columns(5, 6, 3, sharpness).requires_grad_()
+    found = log_likelihood_of_counts(log_probs, sums, counts)
+    for row, (count, total) in enumerate(zip(counts.tolist(), sums.tolist(), strict=True)):
+        probability = math.fsum(
+            p for symbols, p in enumerate_all(log_probs[row].detach()).items()
+            if count_and_sum(symbols) == (count, total)
+        )  # fmt: skip
+        if probability > 1e-300:  # float64 has no deeper ones
+            assert found[row].item() == pytest.approx(math.log(probability), rel=1e-4, abs=1e-4)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert log_probs.grad is not None
+    assert torch.isfinite(log_probs.grad).all()
+    assert (log_probs.grad.abs().sum((1, 2)) > 0).all()
+
+
+@quick
+@given(seeds, st.integers(4, 12), st.floats(0.1, 30))
+def test_counts_that_are_all_alike_are_one_count(seed: int, width: int, sharpness: float) -> None:
+    log_probs = columns(seed, 5, width, sharpness)
+    sums = torch.randint(0, 28, (5,), generator=torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(
+        log_likelihood_of_counts(log_probs, sums, torch.full((5,), 3)),
+        log_likelihood(log_probs, sums, 3),
+        rtol=1e-5,
+        atol=1e-5,
+    )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from digitsum.datasets import digits, open_data
 from digitsum.datasets.digits import Digits, load_digits
-from digitsum.datasets.synthesis import Composition, check_folder, compose, write
+from digitsum.datasets.synthesis import Composition, check_folder, compose, names_of_files, write
 from digitsum.errors import DataError, OutputExistsError, UsageError
 
 NOISE = Digits(  # one image a digit, so that the truth tells which image stands where
@@ -227,25 +227,25 @@ def test_write_spreads_strips_evenly_with_their_truth() -> None:
 def test_folders_that_are_files_are_refused(made: Composition) -> None:
     Path("file").touch()
     with pytest.raises(UsageError, match="file is a file"):
-        check_folder(Path("file"), 1, overwrite=True)
+        check_folder(Path("file"), names_of_files(1), overwrite=True)
     with pytest.raises(UsageError, match="cannot write strips to file/strips"):
         write(made, Path("file/strips"), files=1)
 
 
 def test_old_strips_are_not_written_over_or_mixed_with_new_ones(folder: Path) -> None:
-    check_folder(Path("absent"), 1, overwrite=False)
-    check_folder(folder, 2, overwrite=True)
+    check_folder(Path("absent"), names_of_files(1), overwrite=False)
+    check_folder(folder, names_of_files(2), overwrite=True)
     with pytest.raises(OutputExistsError, match=r"holds data0\.npy: .*--overwrite"):
-        check_folder(folder, 2, overwrite=False)
-    with pytest.raises(OutputExistsError, match=r"data1\.npy, which 1 new file would not replace"):
-        check_folder(folder, 1, overwrite=True)
+        check_folder(folder, names_of_files(2), overwrite=False)
+    with pytest.raises(OutputExistsError, match=r"data1\.npy, which 3 new files would not replace"):
+        check_folder(folder, names_of_files(1), overwrite=True)
 
 
 @pytest.mark.parametrize("name", ["lab0.npy", "truth0.npz"])
 def test_labels_and_truth_alone_are_not_written_over(name: str) -> None:
     Path(name).touch()
     with pytest.raises(OutputExistsError, match=name):
-        check_folder(Path(), 1, overwrite=False)
+        check_folder(Path(), names_of_files(1), overwrite=False)
 
 
 @pytest.mark.slow

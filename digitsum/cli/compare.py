@@ -28,7 +28,9 @@ def compare(
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
+    fit: options.Fit = False,
     arch: options.Arch = None,
+    digits_per_strip: options.DigitsPerStrip = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     as_json: options.Json = False,
@@ -43,10 +45,11 @@ def compare(
     from digitsum.evaluation.comparison import compare as compare_models
 
     check_count(models)
+    count = options.digit_count(digits_per_strip)
     loaded = load_models(models, device, precision, arch)
-    strips = strips_for(loaded, data, labels, mnist_root)
+    strips = strips_for(loaded, data, labels, mnist_root, fit)
     with progress_bar("comparing", strips_to_predict(loaded, strips)) as advance:
-        result = compare_models(loaded, strips, on_progress=advance)
+        result = compare_models(loaded, strips, on_progress=advance, digits_per_strip=count)
     if as_json:
         typer.echo(to_json(result.to_dict()))
     else:

@@ -29,7 +29,9 @@ def evaluate(
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
+    fit: options.Fit = False,
     arch: options.Arch = None,
+    digits_per_strip: options.DigitsPerStrip = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     show_errors: Annotated[
@@ -47,7 +49,8 @@ def evaluate(
     """Score a model on strips.
 
     The metrics are the five of the technical report. Single digits are scored too if the model
-    tells them and they are known: for composed strips, and for files with truthN.npz beside them.
+    tells them and they are known: for composed strips, for files with truthN.npz beside them, and
+    from the column digits of sums.csv. Known numbers of digits are used as in predict and train.
 
     Without --data, the strips are the training and the validation strips of the model's own run.
     """
@@ -55,13 +58,14 @@ def evaluate(
     from digitsum.evaluation.overlap import split_rows_of
     from digitsum.evaluation.scoring import evaluate as evaluate_model
 
+    count = options.digit_count(digits_per_strip)
     if as_json and show_errors:
         raise UsageError("--show-errors draws, --json prints one document: give one of them")
     (loaded,) = load_models([model], device, precision, arch)
-    strips = strips_for([loaded], data, labels, mnist_root)
+    strips = strips_for([loaded], data, labels, mnist_root, fit)
     total = sum(map(len, split_rows_of(loaded.checkpoint, strips).values()))
     with progress_bar("evaluating", total) as advance:
-        result = evaluate_model(loaded, strips, show_errors, advance)
+        result = evaluate_model(loaded, strips, show_errors, advance, count)
     if as_json:
         typer.echo(to_json(result.to_dict()))
         return

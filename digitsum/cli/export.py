@@ -29,7 +29,7 @@ def export(
     ],
     out: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
     arch: options.Arch = None,
-    digits_per_strip: options.DigitsPerStrip = None,
+    digits_per_strip: options.DigitsOfExport = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write a model as an ONNX file.

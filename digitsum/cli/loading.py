@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 from digitsum.errors import UsageError
 from digitsum.files import bundled_path
 
-SIBLINGS = ("lab", "labels", "truth")  # names for `data` of what belongs to strips
+MOST_LISTED = 50_000_000  # bytes of paths on stdin
+SIBLINGS = ("lab", "labels", "truth", "count")  # names for `data` of what belongs to strips
 
 if TYPE_CHECKING:
     from digitsum.datasets.strips import StripSet
@@ -70,9 +72,41 @@ def strip_files(
     found = [labels] if labels else []
     if mnist_root and _is_folder(mnist_root):
         found += mnist_root.glob("MNIST/raw/*")
-    for path in map(Path, sources):
-        found += _in_folder(path) if _is_folder(path) else [path, *_siblings(path)]
+    for source in map(Path, sources):
+        for path in _matched(source):
+            found += _in_folder(path) if _is_folder(path) else [path, *_siblings(path)]
     return found
+
+
+def _matched(source: Path) -> list[Path]:
+    """The files that a pattern names; of anything else, itself."""
+    from digitsum.datasets.folders import is_pattern, matching
+
+    try:
+        return matching(source) if is_pattern(source) else [source]
+    except (OSError, ValueError):  # who reads it will say so
+        return [source]
+
+
+def listed_paths(given: Sequence[Path]) -> list[Path]:
+    """Paths as they were given, those on stdin in the place of `-`.
+
+    Raises:
+        UsageError: `-` stands there twice, or stdin holds no path or too much.
+    """
+    if Path("-") not in given:
+        return list(given)
+    if given.count(Path("-")) > 1:
+        raise UsageError("- is given twice: stdin can be read once")
+    content = sys.stdin.buffer.read(MOST_LISTED + 1)
+    if len(content) > MOST_LISTED:
+        raise UsageError(f"-: stdin holds more than {MOST_LISTED:,} bytes: give a list of paths")
+    lines = [line.rstrip(b"\r") for line in content.removeprefix(BOM_UTF8).split(b"\n")]
+    listed = [Path(os.fsdecode(line)) for line in lines if line.strip()]
+    if not listed:
+        raise UsageError("-: stdin holds no path: write one in each line")
+    at = given.index(Path("-"))
+    return [*given[:at], *listed, *given[at + 1 :]]
 
 
 def _is_folder(path: Path) -> bool:
@@ -82,13 +116,19 @@ def _is_folder(path: Path) -> bool:
 def _in_folder(folder: Path) -> list[Path]:
     """What is read where a folder is named, and what belongs to that."""
     from digitsum.datasets.pictures import SUFFIXES
+    from digitsum.datasets.sums_csv import NAME
 
     strips = re.compile(rf"(data|{'|'.join(SIBLINGS)})\d*\.np[yz]", re.IGNORECASE)
     try:
         names = list(folder.iterdir())
     except OSError:  # who reads it will say so
         return []
-    return [p for p in names if strips.fullmatch(p.name) or p.suffix.lower() in SUFFIXES]
+    kinds = (*SUFFIXES, ".npy")
+    return [
+        path
+        for path in names
+        if strips.fullmatch(path.name) or path.suffix.lower() in kinds or path.name == NAME
+    ]
 
 
 def _siblings(path: Path) -> list[Path]:
@@ -102,6 +142,7 @@ def strips_for(
     data: Sequence[str] | None,
     labels: Path | None,
     mnist_root: Path | None,
+    fit: bool,
 ) -> StripSet:
     """The strips that the options name, or those of the models' own run.
 
@@ -112,7 +153,7 @@ def strips_for(
     from digitsum.datasets import DataOptions
     from digitsum.evaluation.overlap import given_or_own
 
-    given = DataOptions(data or (), labels, mnist_root)
+    given = DataOptions(data or (), labels, mnist_root, fit)
     strips = given_or_own(given, [(model.name, model.checkpoint) for model in models])
     for note in strips.notes:
         say(note)

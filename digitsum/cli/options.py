@@ -34,8 +34,9 @@ def _data(default: str) -> Any:
         "--data",
         metavar="DATA",
         autocompletion=completion.data,
-        help="Strips with their sums: a folder of dataN.npy and labN.npy, one data….npy, or one of "
-        "the names builtin, mnist and mnist-test. Can be repeated.",
+        help="Strips with their sums: a folder of dataN.npy and labN.npy, a folder of pictures "
+        "with sums.csv, one data….npy, or one of the names builtin, mnist and mnist-test. Can be "
+        "repeated.",
         show_default=default,
         rich_help_panel=DATA,
     )
@@ -48,8 +49,9 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE",
-        help="Sums of the one data….npy.",
-        show_default="the file beside it",
+        help="Sums of the one data….npy; of a folder of pictures, a .csv with the columns file "
+        "(relative to that folder) and sum, and perhaps count and digits.",
+        show_default="the file beside it; sums.csv in the folder",
         rich_help_panel=DATA,
     ),
 ]
@@ -61,6 +63,15 @@ MnistRoot = Annotated[
         envvar="DIGITSUM_MNIST",
         help="Folder with MNIST as torchvision lays it out.",
         show_default="torchvision downloads it",
+        rich_help_panel=DATA,
+    ),
+]
+Fit = Annotated[
+    bool,
+    typer.Option(
+        "--fit",
+        help="Scale .npy and .npz strips of other heights to 40 rows, as pictures are; single "
+        "digits of 28x28 too.",
         rich_help_panel=DATA,
     ),
 ]
@@ -105,16 +116,22 @@ DeviceOfRun = Annotated[
 PrecisionOfRun = Annotated[
     str | None, _precision("auto|fp32|bf16", f"Precision of the convolutions. {_BF16}", "auto")
 ]
-DigitsPerStrip = Annotated[
-    str | None,
-    typer.Option(
+
+
+def _digits_per_strip(default: str) -> Any:
+    return typer.Option(
         "--digits-per-strip",
         metavar="N|any",
         help="Known number of digits in each strip, for models that tell digits.",
-        show_default="as many as the model was trained on",
+        show_default=default,
         rich_help_panel=MODEL,
-    ),
-]
+    )
+
+
+_COUNTS = "as the counts beside the strips say, or as many as "
+DigitsPerStrip = Annotated[str | None, _digits_per_strip(f"{_COUNTS}the model was trained on")]
+DigitsOfExport = Annotated[str | None, _digits_per_strip("as many as the model was trained on")]
+DigitsOfRun = Annotated[str | None, _digits_per_strip(f"{_COUNTS}the recipe of reader says, 4")]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Overwrite outputs that exist.", rich_help_panel=OUTPUT),

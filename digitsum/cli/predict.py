@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from digitsum.cli import completion, options
-from digitsum.cli.loading import load_models, model_files, strip_files
+from digitsum.cli.loading import listed_paths, load_models, model_files, strip_files
 from digitsum.coercion import whole_number
 from digitsum.display import counted
 from digitsum.errors import DataError, UsageError
@@ -29,9 +29,10 @@ def predict(
         list[Path],
         typer.Argument(
             help="Strips: .npy files of any length, .npz files, pictures of any size (PNG, JPEG, "
-            "TIFF, BMP, GIF, WebP, PGM, JPEG 2000, AVIF; one strip for each page), or folders of "
-            "pictures. A file that cannot be read is named, the others are predicted, and the exit "
-            "code is 1.",
+            "TIFF, BMP, GIF, WebP, PGM, JPEG 2000, AVIF; one strip for each page), folders of "
+            "pictures or of .npy files, a pattern in quotes such as 'scans/*.png', or - for a list "
+            "of all these on stdin, one a line. A file that cannot be read is named, the others "
+            "are predicted, and the exit code is 1.",
             metavar="IMAGES",
         ),
     ],
@@ -46,6 +47,7 @@ def predict(
         ),
     ] = None,
     arch: options.Arch = None,
+    fit: options.Fit = False,
     digits_per_strip: options.DigitsPerStrip = None,
     shard: Annotated[
         str | None,
@@ -105,6 +107,8 @@ def predict(
     The columns are file, index, sum, value, confidence, count_probability (how likely the strip
     holds the known number of digits at all: near 0 for what cannot be read), digits and positions
     (the pixel where each digit stands). A regressor leaves all after value empty.
+
+    A countN.npy beside a dataN.npy says how many digits each of its strips holds.
     """
     from digitsum.cli import writers
     from digitsum.cli.display import progress_bar, say, say_overlap
@@ -122,10 +126,11 @@ def predict(
         raise UsageError("--min-confidence marks rows, and .npy holds sums alone: write .csv")
     number, shards = (1, 1) if shard is None else _shard(shard, kind)
     count = options.digit_count(digits_per_strip)
+    images = listed_paths(images)
     inputs = [*strip_files(images), *model_files([model or "reader"], arch)]
     with reserved_output(out, overwrite, inputs) if out else nullcontext():
         (loaded,) = load_models([model or "reader"], device, precision, arch)
-        found = predict_files(loaded, images, count, (number, shards), skip_broken=True)
+        found = predict_files(loaded, images, count, (number, shards), skip_broken=True, fit=fit)
         if model is None:  # said once all files are open: an error stands alone
             say(f"using the bundled weights (reader){_checkpoints_here()}")
         for line in (*found.notes, *(f"left out: {error}" for error in found.broken.values())):
@@ -151,7 +156,8 @@ def predict(
         if min_confidence is not None:
             total = counted(len(found), "prediction")
             say(f"{unsure:,} of {total} below a confidence of {min_confidence:g}")
-        if doubt := counts.warning(found.count):
+        differ = any(known is not None for known in found.counts)
+        if doubt := counts.warning(None if differ else found.count):
             say(doubt)
         say_overlap(loaded.name, overlap)
         if out is not None:

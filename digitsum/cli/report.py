@@ -30,7 +30,9 @@ def report(
     data: options.Data = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
+    fit: options.Fit = False,
     arch: options.Arch = None,
+    digits_per_strip: options.DigitsPerStrip = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     out: Annotated[
@@ -45,6 +47,7 @@ def report(
     Without --data, the strips are those on which all the models were validated. Needs the extra
     report: pip install 'digitsum[report]'.
     """
+    count = options.digit_count(digits_per_strip)
     inputs = [*model_files(models, arch), *strip_files(data or (), labels, mnist_root)]
     check_output(out, overwrite, inputs)
     try:
@@ -61,9 +64,9 @@ def report(
         loaded = load_models(models, device, precision, arch)
         own = [name for model in loaded for name in model.checkpoint.data["name"]]
         check_output(out, overwrite, strip_files(() if data else own))
-        strips = strips_for(loaded, data, labels, mnist_root)
+        strips = strips_for(loaded, data, labels, mnist_root, fit)
         with progress_bar("comparing", strips_to_predict(loaded, strips)) as advance:
-            content = build_content(loaded, strips, advance)
+            content = build_content(loaded, strips, advance, count)
         page = as_text(render(content)).encode()
         with whole_file(out, overwrite) as stream:
             stream.write(page)

@@ -15,7 +15,10 @@ from digitsum.errors import UsageError
 EXAMPLES = (
     "digitsum synth strips",
     "digitsum synth short --digits mnist --strips 1000 --per-strip 1-3",
+    "digitsum synth scans --strips 100 --pictures",
 )
+FILES = 3  # that strips are spread over
+MOST_PICTURES = 1_000_000  # in a folder
 
 
 def synth(
@@ -35,14 +38,23 @@ def synth(
         typer.Option(metavar="N", min=1, help="Number of strips.", rich_help_panel=options.OUTPUT),
     ] = 30_000,
     files: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
             min=1,
             help="Number of files that they are spread over.",
+            show_default="3",
             rich_help_panel=options.OUTPUT,
         ),
-    ] = 3,
+    ] = None,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures",
+            help="Write a PNG for each strip, and sums.csv with file, sum, count and digits.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
     per_strip: Annotated[
         str,
         typer.Option(
@@ -74,26 +86,48 @@ def synth(
     """Compose strips and write them with their sums.
 
     Strips go to dataN.npy, their sums to labN.npy, and the digits of each strip to truthN.npz,
-    which only evaluation reads.
+    which only evaluation reads. If --per-strip is a range, countN.npy says how many digits each
+    strip holds.
     """
-    from digitsum.cli.display import say
+    from digitsum.cli.display import progress_bar, say
     from digitsum.datasets.digits import load_digits
-    from digitsum.datasets.synthesis import compose, reserved_folder, write
+    from digitsum.datasets.picture_folders import names_of_pictures, write_pictures
+    from digitsum.datasets.synthesis import compose, names_of_files, reserved_folder, write
 
-    wanted = _range(per_strip)
-    if files > strips:
-        few = counted(strips, "strip")
-        raise UsageError(f"--files {files}: {few} cannot be spread over more files")
+    fewest, most = _range(per_strip)
+    written = _files(files, strips, pictures)
     inputs = [Path(digits, name) for name in ("digits.npy", "labels.npy")]
-    with reserved_folder(out, files, overwrite, inputs):
-        made = compose(load_digits(digits, mnist_root), strips, wanted, width, seed)
-        write(made, out, files, overwrite)
+    counts = fewest < most
+    names = names_of_pictures(strips) if pictures else names_of_files(written, counts)
+    with reserved_folder(out, names, overwrite, inputs):
+        made = compose(load_digits(digits, mnist_root), strips, (fewest, most), width, seed)
+        if pictures:
+            with progress_bar("writing", strips) as advance:
+                write_pictures(made, out, overwrite, advance)
+        else:
+            write(made, out, written, overwrite, counts)
     count, height, pixels = made.images.shape
     say(
         f"wrote {counted(count, 'strip')} of {height} x {pixels} pixels in "
-        f"{counted(files, 'file')} to {out}: "
+        f"{counted(written, 'picture' if pictures else 'file')} to {out}: "
         f"sums {made.sums.min()} to {made.sums.max()}, mean {made.sums.mean():.2f}"
     )
+
+
+def _files(files: int | None, strips: int, pictures: bool) -> int:
+    """How many files of strips, or pictures, are written.
+
+    Raises:
+        UsageError: There cannot be as many.
+    """
+    if pictures and files is not None:
+        raise UsageError(f"--files {files}: with --pictures each strip has a file of its own")
+    if pictures and strips > MOST_PICTURES:
+        raise UsageError(f"--strips {strips}: --pictures writes {MOST_PICTURES:,} at most")
+    if files is not None and files > strips:
+        few = counted(strips, "strip")
+        raise UsageError(f"--files {files}: {few} cannot be spread over more files")
+    return strips if pictures else min(files or FILES, strips)
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +11,15 @@ import typer
 from digitsum.cli import completion, options
 from digitsum.cli.loading import find_modules_here, model_files, strip_files
 from digitsum.display import counted
+from digitsum.errors import UsageError
 from digitsum.files import check_checkpoint_paths
 from digitsum.training.distributed import World
 
 if TYPE_CHECKING:
     from digitsum.datasets import DataOptions
-    from digitsum.recipe import Scalar
+    from digitsum.datasets.strips import StripSet
+    from digitsum.recipe import Recipe, Scalar
+    from digitsum.training.events import Event, OnEvent, Result
 
 EXAMPLES = (
     "digitsum train --arch cnn --epochs 50",
@@ -28,6 +31,7 @@ def train(
     data: options.DataToTrainOn = None,
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
+    fit: options.Fit = False,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -47,6 +51,7 @@ def train(
             rich_help_panel=options.MODEL,
         ),
     ] = None,
+    digits_per_strip: options.DigitsOfRun = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -138,6 +143,10 @@ def train(
 ) -> None:
     """Train a model on strips labelled with their sums.
 
+    Pictures become strips as for predict; narrower ones end in black. Where the strips come with
+    how many digits each holds (countN.npy, or the column count of sums.csv), that is what is
+    known; else --digits-per-strip.
+
     Without --data, the strips are composed from scikit-learn's handwritten digits (builtin).
     Two checkpoints are written: ARCH.pt with the weights of lowest validation loss, and
     ARCH.last.pt to resume from. Precedence: the architecture's recipe, then --recipe, then --set,
@@ -155,6 +164,7 @@ def train(
         "batch_size": batch_size,
         "lr": lr,
         "limit": limit,
+        "digits_per_strip": options.digit_count(digits_per_strip),
         "weights": weights,
         "seed": seed,
         "device": device,
@@ -163,7 +173,7 @@ def train(
     given = merge_sources(recipe, settings or (), flags)
     if ":" in str(given.get("arch")):
         find_modules_here()
-    strips = DataOptions(data or (), labels, mnist_root)
+    strips = DataOptions(data or (), labels, mnist_root, fit)
     inputs = [*strip_files(data or (), labels), *([recipe] if recipe else [])]
     if resume is None:
         _start(given, strips, out, overwrite, inputs)
@@ -191,17 +201,49 @@ def _start(
 
     from digitsum.cli.display import run_shown, say
     from digitsum.models import resolve_options
+    from digitsum.training.events import Start
 
     recipe = resolve_options(recipe)
     strips = data.open(fallback=["builtin"])
+    notes = list(_digit_notes(recipe, given, strips))
     for note in strips.notes:
         say(note)
-    run_shown(
-        path,
-        lambda report: training.train(
-            strips, recipe, out=path, overwrite=overwrite, progress=False, on_event=report
-        ),
-    )
+
+    def run(report: OnEvent) -> Result:
+        def told(event: Event) -> None:
+            if isinstance(event, Start):  # said once nothing is wrong: an error stands alone
+                for note in notes:
+                    say(note)
+            report(event)
+
+        return training.train(
+            strips, recipe, out=path, overwrite=overwrite, progress=False, on_event=told
+        )
+
+    run_shown(path, run)
+
+
+def _digit_notes(recipe: Recipe, given: Mapping[str, Scalar], strips: StripSet) -> Iterator[str]:
+    """What to say of the number of digits in a person's own strips, where nobody has said it.
+
+    Raises:
+        UsageError: It was said, and the counts of the strips say otherwise.
+    """
+    from digitsum.datasets import NAMES
+    from digitsum.datasets.counts import in_words
+
+    known, counts = recipe.digits_per_strip, strips.counts
+    if "digits_per_strip" not in recipe.options:
+        return
+    if counts is not None:
+        if known is not None and "digits_per_strip" in given and (counts != known).any():
+            raise UsageError(
+                f"--digits-per-strip {known}: the counts of these strips say {in_words(counts)}; "
+                "leave it out"
+            )
+        yield f"{in_words(counts)} per strip, as the counts of the strips say"
+    elif known is not None and "digits_per_strip" not in given and not {*strips.name} <= {*NAMES}:
+        yield f"assuming {counted(known, 'digit')} per strip (--digits-per-strip N|any)"
 
 
 def _resume(resume: Path, given: Mapping[str, Scalar], data: DataOptions, out: Path | None) -> None:

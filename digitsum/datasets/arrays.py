@@ -13,7 +13,7 @@ import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from digitsum.datasets.npy import NpyFile
 from digitsum.datasets.strips import CHUNK, FLAT_WIDTH, MAX_WIDTH, MIN_WIDTH, ROWS
 from digitsum.display import counted
 from digitsum.errors import DataError, DataWarning
+
+if TYPE_CHECKING:
+    from digitsum.datasets.fitting import FittedFile
 
 BRIGHT = 64  # of 255: no file of strips has all its pixels below
 AMBIGUOUS = ROWS * MIN_WIDTH  # pixels in the narrowest flat strip
@@ -68,13 +71,13 @@ class ImageFile:
         """
         stored = NpyFile.open(path)
         shape = strip_shape(stored, path)
-        return cls(path, shape, _scale(stored, path), stored)
+        return cls(path, shape, scale_of(stored, path), stored)
 
     def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
         count, height, width = self.shape
         if len(self.stored.shape) == 2 and count == 1:
-            return _in_levels(self.stored[:][None][rows], self.scale)
-        return _in_levels(self.stored[rows].reshape(-1, height, width), self.scale)
+            return in_levels(self.stored[:][None][rows], self.scale)
+        return in_levels(self.stored[rows].reshape(-1, height, width), self.scale)
 
 
 def as_strips(images: NDArray[np.generic], name: str, copy: bool = True) -> NDArray[np.uint8]:
@@ -89,11 +92,11 @@ def as_strips(images: NDArray[np.generic], name: str, copy: bool = True) -> NDAr
         DataError: These are no strips.
     """
     shape = strip_shape(images, name)
-    strips = _in_levels(images.reshape(shape), _scale(images, name))
+    strips = in_levels(images.reshape(shape), scale_of(images, name))
     return strips.copy() if copy and np.may_share_memory(strips, images) else strips
 
 
-def _in_levels(strips: NDArray[Any], scale: float) -> NDArray[np.uint8]:
+def in_levels(strips: NDArray[Any], scale: float) -> NDArray[np.uint8]:
     """Stored values times `scale`, rounded, as uint8; a few strips at a time."""
     if strips.dtype == np.uint8 and scale == 1:
         return strips
@@ -112,7 +115,7 @@ def _rows_at_once(stored: Described, strips: int) -> int:
     return max(1, min(strips, strips * ROWS * FLAT_WIDTH // row))
 
 
-def read_labels(path: Path, strips: ImageFile | None = None) -> NDArray[np.int64]:
+def read_labels(path: Path, strips: ImageFile | FittedFile | None = None) -> NDArray[np.int64]:
     """Sums from a `.npy` file, (N,) int64.
 
     Args:
@@ -188,7 +191,8 @@ def strip_shape(stored: Described, path: Path | str) -> tuple[int, int, int]:
         raise DataError(
             f"{path} holds {_describe(stored)}: strips are {ROWS} rows high and at least "
             f"{MIN_WIDTH} pixels wide, in shape (N, {ROWS}, W), (N, {ROWS}, W, 1), "
-            f"(N, 1, {ROWS}, W), (N, {ROWS * FLAT_WIDTH}) or ({ROWS}, W)"
+            f"(N, 1, {ROWS}, W), (N, {ROWS * FLAT_WIDTH}) or ({ROWS}, W); --fit (in Python "
+            "fit=True) scales other heights"
         )
     if shape[2] > MAX_WIDTH:
         raise DataError(
@@ -198,7 +202,7 @@ def strip_shape(stored: Described, path: Path | str) -> tuple[int, int, int]:
     return shape
 
 
-def _scale(stored: Stored, path: Path | str) -> float:
+def scale_of(stored: Stored, path: Path | str) -> float:
     """What brings stored values to 0..255: 1, or 255 for floats in 0..1, 0/1 and booleans.
 
     Values just outside are cut off. What cannot be told is refused: 0..16 is neither.

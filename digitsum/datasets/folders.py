@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from digitsum.errors import DataError
 
 LONGEST = 300  # digits of a number in a name; of thousands, Python makes none
 NAMED = 3  # files that a line names, at most
+LABELS = re.compile(r"(lab|truth|count).*", re.IGNORECASE)  # names of what belongs to strips
 
 
 def entries(folder: Path) -> list[Path]:
@@ -36,6 +38,38 @@ def by_number(path: Path) -> list[tuple[int, str]]:
 def is_hidden(path: Path) -> bool:
     """Whether a name begins with a dot, as that of `._1.png`, which macOS lays beside `1.png`."""
     return path.name.startswith(".")
+
+
+def arrays_in(folder: Path) -> list[Path]:
+    """The `.npy` files of a folder that are named as strips, not as labels, in numeric order."""
+    found = [
+        path
+        for path in entries(folder)
+        if path.suffix.lower() == ".npy"
+        and not is_hidden(path)
+        and not LABELS.fullmatch(path.name)
+        and not path.is_dir()
+    ]
+    return sorted(found, key=by_number)
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a name is a pattern such as `scans/*.png`, and not that of something there."""
+    return glob.has_magic(str(path)) and not path.exists()
+
+
+def matching(pattern: Path) -> list[Path]:
+    """The files that a pattern names, folder by folder in numeric order; `**` is any folders.
+
+    Raises:
+        DataError: There is none.
+    """
+    # Path.glob would take a name such as `../x*` apart in another way on each Python
+    names = glob.glob(str(pattern), recursive=True)  # noqa: PTH207
+    found = [path for path in map(Path, names) if not path.is_dir()]
+    if not found:
+        raise DataError(f"{pattern} does not exist, and as a pattern no file's name matches it")
+    return sorted(found, key=lambda path: [by_number(Path(part)) for part in path.parts])
 
 
 def named(paths: Sequence[Path | str]) -> str:

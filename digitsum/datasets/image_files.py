@@ -14,13 +14,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.datasets.arrays import ImageFile, as_strips, strip_shape
-from digitsum.datasets.folders import by_number, entries, is_hidden, left_out, named
+from digitsum.datasets.folders import (
+    arrays_in,
+    by_number,
+    entries,
+    is_hidden,
+    is_pattern,
+    left_out,
+    matching,
+    named,
+)
 from digitsum.datasets.npy import Header
 from digitsum.datasets.npz import NpzFile
 from digitsum.datasets.pictures import BAND, MAX_PIXELS, NAMES, SUFFIXES, grey_pages, is_picture
@@ -37,6 +46,9 @@ from digitsum.file_kinds import (
     own_kind,
     recognized,
 )
+
+if TYPE_CHECKING:
+    from digitsum.datasets.fitting import FittedFile
 
 DIGIT_ROWS = 20  # height of a digit of MNIST in pixels
 MARGIN = 4  # pixels left free around all digits
@@ -64,7 +76,7 @@ class InMemoryStrips:
         return self.strips[rows]
 
 
-def open_images(paths: Sequence[Path]) -> list[ImageFile | InMemoryStrips]:
+def open_images(paths: Sequence[Path]) -> list[ImageFile | FittedFile | InMemoryStrips]:
     """Strips of `.npy` and `.npz` files, of pictures, and of folders of pictures, in order.
 
     Raises:
@@ -75,14 +87,17 @@ def open_images(paths: Sequence[Path]) -> list[ImageFile | InMemoryStrips]:
 
 
 def files_of(path: Path) -> tuple[list[Path], list[str]]:
-    """The pictures of a folder and a line about the rest of it; of anything else, itself.
+    """The pictures of a folder, or its `.npy` files if it has none, and a line about the rest.
+
+    The files that a pattern such as `scans/*.png` names, if nothing has that very name. Of
+    anything else, itself.
 
     Raises:
-        DataError: The folder holds no picture.
+        DataError: The folder holds neither, or no name matches the pattern.
     """
     try:
         if not path.is_dir():
-            return [path], []
+            return (matching(path) if is_pattern(path) else [path]), []
     except OSError as error:  # a name of thousands of letters, say
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
     found = [
@@ -90,38 +105,46 @@ def files_of(path: Path) -> tuple[list[Path], list[str]]:
         for file in entries(path)
         if file.suffix.lower() in SUFFIXES and not is_hidden(file) and not file.is_dir()
     ]
+    if not found and (arrays := arrays_in(path)):
+        return arrays, left_out(path, arrays, "the .npy files of strips")
     if not found:
         raise DataError(
-            f"{path} is a folder without pictures ({NAMES}): name .npy files one by one"
+            f"{path} is a folder without pictures ({NAMES}) and without .npy files of strips"
         )
     return sorted(found, key=by_number), left_out(path, found, f"pictures ({NAMES})")
 
 
-def open_image(path: Path) -> list[ImageFile | InMemoryStrips]:
+def open_image(path: Path, fit: bool = False) -> list[ImageFile | FittedFile | InMemoryStrips]:
     """The strips of one file, whose content says what it is; of a picture, one for each page.
+
+    Args:
+        path: The file.
+        fit: Whether strips of other heights in a `.npy` or `.npz` are scaled; see `fitting`.
 
     Raises:
         DataError: It is missing or broken, or none that is read.
     """
+    from digitsum.datasets.fitting import open_strips  # which builds on this module
+
     if reason := obstacle(path):
         raise DataError(f"{path} {reason}")
     suffix, kind = path.suffix.lower(), own_kind(first_bytes(path))
     if kind == NPY:
-        return [ImageFile.open(path)]
+        return [open_strips(path, fit)]
     if kind == NPZ or suffix == ".npz":
-        return [InMemoryStrips(path, _unpacked(path))]
+        return [InMemoryStrips(path, _unpacked(path, fit))]
     if suffix in SUFFIXES or is_picture(path):
         return _pages(path)
     if suffix == ".npy":
-        return [ImageFile.open(path)]
+        return [open_strips(path, fit)]
     if other := recognized(path, PICTURE):
         raise DataError(f"{path} is {other}")
     raise DataError(f"{path} is no file of strips: give a .npy, a .npz, or a picture ({NAMES})")
 
 
-def _pages(path: Path) -> list[ImageFile | InMemoryStrips]:
+def _pages(path: Path) -> list[ImageFile | FittedFile | InMemoryStrips]:
     """A strip for each page of a picture."""
-    strips: list[ImageFile | InMemoryStrips] = []
+    strips: list[ImageFile | FittedFile | InMemoryStrips] = []
     held = 0
     for page, grey in enumerate(grey_pages(path)):
         strips.append(InMemoryStrips(path, strip_of(grey, path)[None], page))
@@ -133,15 +156,17 @@ def _pages(path: Path) -> list[ImageFile | InMemoryStrips]:
     return strips
 
 
-def _unpacked(path: Path) -> NDArray[np.uint8]:
+def _unpacked(path: Path, fit: bool) -> NDArray[np.uint8]:
     """The strips in a `.npz`: its only array, or the one called `images`."""
+    from digitsum.datasets.fitting import fit_strips
+
     try:
         with open_regular(path) as stream, NpzFile(stream) as file:
             name = "images" if "images" in file.names else file.names[0]
             if len(file.names) > 1 and name != "images":
                 raise DataError(f"{path} holds {named(file.names)}: call the strips images")
             size = os.fstat(stream.fileno()).st_size
-            stored = file.read(name, partial(_check_unpacked, path, size))
+            stored = file.read(name, partial(_check_unpacked, path, size, fit))
     except UnreadableFileError as error:
         raise DataError(f"{path} {error.reason}") from error
     except DataError:
@@ -152,13 +177,19 @@ def _unpacked(path: Path) -> NDArray[np.uint8]:
         raise DataError(
             f"{path} is not a readable .npz ({type(error).__name__}): save it with numpy.savez"
         ) from error
-    return as_strips(stored, str(path), copy=False)
+    return fit_strips(stored, path) if fit else as_strips(stored, str(path), copy=False)
 
 
-def _check_unpacked(path: Path, size: int, header: Header) -> None:
+def _check_unpacked(path: Path, size: int, fit: bool, header: Header) -> None:
     """Refuses an array in a file of `size` bytes that are no strips, or too many for memory."""
-    pixels = math.prod(strip_shape(header, path))
-    held = header.start + header.nbytes + (0 if header.dtype == np.uint8 else pixels)
+    from digitsum.datasets.fitting import needs_fit, stored_shape
+
+    if fit and needs_fit(header):
+        made = 2 * stored_shape(header, path)[0] * ROWS * FLAT_WIDTH  # at the least
+    else:
+        pixels = math.prod(strip_shape(header, path))
+        made = 0 if header.dtype == np.uint8 else pixels
+    held = header.start + header.nbytes + made
     most = min(MAX_UNPACKED, UNPACKED + 2 * size)
     if held > most:
         raise DataError(

@@ -1,4 +1,8 @@
-"""Pairs of files: strips in `dataN.npy`, their sums in `labN.npy`, the truth in `truthN.npz`."""
+"""Pairs of files: strips in `dataN.npy`, their sums in `labN.npy`.
+
+What may lie beside them: `countN.npy`, how many digits each strip holds, and the truth in
+`truthN.npz`.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,22 @@ from numpy.typing import NDArray
 
 from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import ImageFile, read_labels
+from digitsum.datasets.counts import as_counts, joined_counts
+from digitsum.datasets.fitting import FittedFile, open_strips
 from digitsum.datasets.folders import entries, left_out
-from digitsum.datasets.npy import Header, Stamp
+from digitsum.datasets.npy import Header, NpyFile, Stamp
 from digitsum.datasets.npz import NpzFile
 from digitsum.datasets.strips import StripSet, TruthOf
+from digitsum.display import counted
 from digitsum.errors import DataError, UsageError
 from digitsum.file_kinds import NPY, first_bytes, obstacle, own_kind, recognized
 from digitsum.predictions import pad_and_join
 
 SOURCES = (
-    "a folder with dataN.npy and labN.npy, one .npy file with its labels beside it, or a name: "
-    "builtin, mnist, mnist-test"
+    "a folder with dataN.npy and labN.npy, a folder of pictures with sums.csv, one .npy file with "
+    "its labels beside it, or a name: builtin, mnist, mnist-test"
 )
+NUMBERED = re.compile(r"data(\d{0,300})\.(?i:npy)")
 
 
 def find_pairs(source: Path, labels: Path | None = None) -> list[tuple[Path, Path]]:
@@ -43,11 +51,18 @@ def find_pairs(source: Path, labels: Path | None = None) -> list[tuple[Path, Pat
         raise DataError(f"--data {source}: {getattr(error, 'strerror', error)}") from error
     if is_folder:
         if labels is not None:
-            raise UsageError(f"--labels goes with one file of strips, not with the folder {source}")
-        numbered = [(m, path) for path in entries(source)
-                    if (m := re.fullmatch(r"data(\d{0,300})\.(?i:npy)", path.name))]  # fmt: skip
+            raise UsageError(
+                f"--labels goes with one file of strips, not with the folder {source}; for a "
+                "folder of pictures it is a .csv"
+            )
+        numbered = [
+            (found, path) for path in entries(source) if (found := NUMBERED.fullmatch(path.name))
+        ]
         if not numbered:
-            raise DataError(f"{source} holds no dataN.npy: expected data0.npy, lab0.npy and so on")
+            raise DataError(
+                f"{source} holds no dataN.npy: expected data0.npy, lab0.npy and so on, or pictures "
+                "with their sums in sums.csv"
+            )
         numbered.sort(key=lambda found: (int(found[0][1] or 0), found[1].name))
         return [(path, _labels_beside(path)) for _, path in numbered]
     if not exists:
@@ -67,25 +82,32 @@ def _not_npy(path: Path) -> str | None:
 
 
 def notes_on(source: Path, pairs: Sequence[tuple[Path, Path]]) -> list[str]:
-    """A line about what a folder holds besides these pairs and their truths, if anything."""
+    """A line about what a folder holds besides these pairs and what belongs to them, if any."""
     if not source.is_dir():
         return []
-    taken = [path for pair in pairs for path in (*pair, _truth_path(pair[0]))]
+    taken = [path for pair in pairs for path in (*pair, _truth_path(pair[0]), counts_path(pair[0]))]
     return left_out(source, taken, "dataN.npy with their labN.npy")
 
 
-def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str]) -> StripSet:
-    """Opens and checks pairs of images and labels as one set.
+def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str], fit: bool = False) -> StripSet:
+    """Opens and checks pairs of images and labels as one set, with the counts beside them.
+
+    Args:
+        pairs: From `find_pairs`.
+        name: What the set is called.
+        fit: Whether strips of other heights are brought to 40 rows; see `fitting`.
 
     Raises:
         DataError: A file is broken, lengths differ, or widths differ.
     """
-    files: list[ImageFile] = []
+    files: list[ImageFile | FittedFile] = []
     sums: list[NDArray[np.int64]] = []
+    counts: list[NDArray[np.int64] | None] = []
     for images, labels in pairs:
-        file = ImageFile.open(images)
+        file = open_strips(images, fit)
         files.append(file)
         sums.append(read_labels(labels, file))
+        counts.append(read_counts(file, sums[-1]))
         if file.shape[2] != files[0].shape[2]:
             raise DataError(
                 f"{images} is {file.shape[2]} pixels wide and {files[0].path} "
@@ -96,7 +118,42 @@ def open_pairs(pairs: Sequence[tuple[Path, Path]], name: list[str]) -> StripSet:
         FileTruth(Stamp.of(_truth_path(file.path)), known, file.shape[2])
         for file, known in zip(files, sums, strict=True)
     ]
-    return StripSet(name, files, np.concatenate(sums), JoinedTruth(truths))
+    return StripSet(
+        name,
+        files,
+        np.concatenate(sums),
+        JoinedTruth(truths),
+        counts=joined_counts(counts, [str(file.path) for file in files]),
+    )
+
+
+def read_counts(
+    strips: ImageFile | FittedFile, sums: NDArray[np.int64] | None = None
+) -> NDArray[np.int64] | None:
+    """The counts (N,) in `count….npy` beside `data….npy`; None if there is no such file.
+
+    Args:
+        strips: Those of the file.
+        sums: Their labels, where there are any.
+
+    Raises:
+        DataError: They cannot be read, or are not possible; see `counts.as_counts`.
+    """
+    path = counts_path(strips.path)
+    if path == strips.path or not path.exists():
+        return None
+    stored = NpyFile.open(path)
+    if stored.shape[:1] != strips.shape[:1]:  # before any is read
+        raise DataError(
+            f"{path} holds counts of shape {stored.shape} for the "
+            f"{counted(strips.shape[0], 'strip')} of {strips.path}: every strip needs one"
+        )
+    return as_counts(stored[:], path, sums, strips.shape[2])
+
+
+def counts_path(images: Path) -> Path:
+    """`count….npy` for `data….npy`, whether there is one or not."""
+    return images.with_name(images.name.replace("data", "count", 1))
 
 
 @dataclass

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from digitsum.datasets.counts import as_counts
 from digitsum.display import counted
 from digitsum.errors import DataError
 
@@ -76,6 +77,8 @@ class StripSet:
             known. It is no label; only evaluation calls it. A set that goes to other processes
             needs one that can be pickled.
         notes: A line about each folder of which more was left out.
+        counts: How many digits each strip is known to hold, (N,), where that is known of all. A
+            fact about the strips that training and prediction may use, not a label.
     """
 
     name: list[str]
@@ -83,21 +86,37 @@ class StripSet:
     sums: NDArray[np.int64]
     truth: TruthOf = KnownDigits()
     notes: Sequence[str] = ()
+    counts: NDArray[np.int64] | None = None
     _fingerprint: str = field(init=False, default="")
 
     @classmethod
     def from_arrays(
-        cls, strips: NDArray[np.uint8], sums: NDArray[np.int64], name: str = "arrays"
+        cls,
+        strips: NDArray[np.uint8],
+        sums: NDArray[np.int64],
+        name: str = "arrays",
+        counts: ArrayLike | None = None,
     ) -> StripSet:
-        """Strips (N, 40, W) and sums (N,) in memory, without a truth.
+        """Strips (N, 40, W), sums (N,) and perhaps counts (N,) in memory, without a truth.
 
         Raises:
-            DataError: Their numbers differ.
+            DataError: Their numbers differ, or a count is not possible.
         """
         if len(strips) != len(sums):
             seen = f"{counted(len(sums), 'sum')} for {counted(len(strips), 'strip')}"
             raise DataError(f"{seen}: every strip needs one")
-        return cls([name], [strips], sums)
+        return cls([name], [strips], sums).with_counts(counts)
+
+    def with_counts(self, counts: ArrayLike | None) -> StripSet:
+        """The same strips with their known numbers of digits, (N,); None leaves them as they are.
+
+        Raises:
+            DataError: They are not one for each strip, whole, and possible.
+        """
+        if counts is None:
+            return self
+        known = as_counts(np.asarray(counts), "counts", self.sums, self.width)
+        return replace(self, counts=known)
 
     def __len__(self) -> int:
         return len(self.sums)
@@ -146,7 +165,7 @@ class StripSet:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over strips and sums in order, whatever file, shape or type they came in."""
+        """SHA-256 over strips, sums and any counts in order, whatever file or type they came in."""
         if not self._fingerprint:
             self._fingerprint = self._hash()
         return self._fingerprint
@@ -161,6 +180,8 @@ class StripSet:
             for chunk in self.chunks():
                 digest.update(np.ascontiguousarray(chunk).data)
         digest.update(self.sums.astype("<i8").tobytes())
+        if self.counts is not None:  # sets without them keep the fingerprints that they had
+            digest.update(b"counts" + self.counts.astype("<i8").tobytes())
         return f"sha256{'-sampled' if sampled else ''}:{digest.hexdigest()}"
 
     def _strip(self, row: int) -> NDArray[np.uint8]:

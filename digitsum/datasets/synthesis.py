@@ -12,7 +12,7 @@ Letters: N strips, K digits in a strip, W width in pixels. Digits are 28x28, str
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,9 @@ from digitsum.files import SET, cannot_begin, check_output, run_lock, whole_file
 
 SWAY = 14  # pixels by which a digit may stand left or right of its place
 PITCH = SIDE + SWAY  # pixels that a digit needs at the most
+WRITTEN = re.compile(  # names of what is written here, and in picture_folders
+    r"(data|lab|count)\d*\.(?i:npy)|truth\d*\.(?i:npz)|\d{5,}\.png|sums\.csv"
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class Composition:
     def __repr__(self) -> str:
         strips, width = counted(len(self.sums), "strip"), self.images.shape[2]
         return f"Composition({strips}, {width} pixels wide)"
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many digits each strip holds, (N,)."""
+        return np.asarray((self.truth.digits >= 0).sum(1), np.int64)
 
     def as_strips(self, name: str) -> StripSet:
         """The strips as a set that is trained or scored on; the truth is there for evaluation."""
@@ -128,7 +136,10 @@ def _check_numbers(strips: int, per_strip: tuple[int, int], width: int, seed: in
 
 @contextmanager
 def reserved_folder(
-    folder: Path, files: int, overwrite: bool, inputs: Iterable[Path] = ()
+    folder: Path,
+    names: Collection[str],
+    overwrite: bool,
+    inputs: Iterable[Path] = (),
 ) -> Iterator[None]:
     """Makes a folder if it is missing, checks it, and keeps other runs from writing strips there.
 
@@ -139,14 +150,15 @@ def reserved_folder(
         OutputError: The disk is full, or fails.
     """
     inputs = list(inputs)
-    check_folder(folder, files, overwrite, inputs)
-    with _made(folder), run_lock(folder / SET, folder):
-        check_folder(folder, files, overwrite, inputs)  # again: another run may have written it
+    check_folder(folder, names, overwrite, inputs)
+    with made_folder(folder), run_lock(folder / SET, folder):
+        check_folder(folder, names, overwrite, inputs)  # again: another run may have written it
         yield
 
 
 @contextmanager
-def _made(folder: Path) -> Iterator[None]:
+def made_folder(folder: Path) -> Iterator[None]:
+    """Makes a folder if it is missing; if the block fails, one that was made is removed."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,12 +173,21 @@ def _made(folder: Path) -> Iterator[None]:
         raise
 
 
-def names_of(number: int) -> tuple[str, str, str]:
-    """What the strips of a file, their digits, and their sums are called."""
-    return f"data{number}.npy", f"truth{number}.npz", f"lab{number}.npy"
+def names_of(number: int, counts: bool = False) -> list[str]:
+    """What the strips of a file, their digits, any counts, and their sums are called."""
+    between = [f"count{number}.npy"] if counts else []
+    return [f"data{number}.npy", f"truth{number}.npz", *between, f"lab{number}.npy"]
 
 
-def write(made: Composition, folder: Path, files: int, overwrite: bool = True) -> None:
+def names_of_files(files: int, counts: bool = False) -> list[str]:
+    """The names of so many files of strips and what belongs to them; the sums come last."""
+    by_file = [names_of(number, counts) for number in range(files)]
+    return [name for kind in zip(*by_file, strict=True) for name in kind]
+
+
+def write(
+    made: Composition, folder: Path, files: int, overwrite: bool = True, counts: bool = False
+) -> None:
     """Writes `dataN.npy`, `labN.npy` and `truthN.npz`, the strips spread evenly over N files.
 
     All of them come, or none; see `files.whole_files`.
@@ -176,32 +197,36 @@ def write(made: Composition, folder: Path, files: int, overwrite: bool = True) -
         folder: It is made if missing.
         files: How many files the strips are spread over.
         overwrite: Whether files that are there are replaced.
+        counts: Whether `countN.npy` says how many digits each strip holds.
 
     Raises:
         UsageError: The folder cannot be made.
         OutputError: A file cannot be written.
         OutputExistsError: A file is there, and `overwrite` is False.
     """
-    names = [names_of(number) for number in range(files)]
-    in_turn = [name for kind in zip(*names, strict=True) for name in kind]  # sums come last
-    with _made(folder), whole_files(folder, in_turn, overwrite) as opened:
-        rows = np.array_split(np.arange(len(made.sums)), files)
-        for (data, truth, sums), these in zip(names, rows, strict=True):
-            with opened(data) as stream:
-                np.save(stream, made.images[these], allow_pickle=False)
-            with opened(truth) as stream:
-                digits, positions = made.truth.digits[these], made.truth.positions[these]
+    names = names_of_files(files, counts)
+    with made_folder(folder), whole_files(folder, names, overwrite) as opened:
+        for number, rows in enumerate(np.array_split(np.arange(len(made.sums)), files)):
+            with opened(f"data{number}.npy") as stream:
+                np.save(stream, made.images[rows], allow_pickle=False)
+            with opened(f"truth{number}.npz") as stream:
+                digits, positions = made.truth.digits[rows], made.truth.positions[rows]
                 np.savez(stream, digits=digits, positions=positions)
-            with opened(sums) as stream:
-                np.save(stream, made.sums[these], allow_pickle=False)
+            if counts:
+                with opened(f"count{number}.npy") as stream:
+                    np.save(stream, made.counts[rows], allow_pickle=False)
+            with opened(f"lab{number}.npy") as stream:
+                np.save(stream, made.sums[rows], allow_pickle=False)
 
 
-def check_folder(folder: Path, files: int, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+def check_folder(
+    folder: Path, names: Collection[str], overwrite: bool, inputs: Iterable[Path] = ()
+) -> None:
     """Refuses a folder whose files would be written over, or would mix with the new ones.
 
     Args:
         folder: It may be missing.
-        files: How many files of strips it is to hold.
+        names: What it is to hold.
         overwrite: Whether old ones may be there.
         inputs: See `files.check_output`.
 
@@ -215,18 +240,15 @@ def check_folder(folder: Path, files: int, overwrite: bool, inputs: Iterable[Pat
         raise cannot_begin(f"strips to {folder}", error) from error
     if is_file:
         raise UsageError(f"{folder} is a file: give the name of a folder")
-    numbered = re.compile(r"(data|lab)\d*\.(?i:npy)|truth\d*\.(?i:npz)")
-    there = sorted(path.name for path in folder.glob("*") if numbered.fullmatch(path.name))
+    there = sorted(path.name for path in folder.glob("*") if WRITTEN.fullmatch(path.name))
     if there and not overwrite:
         raise OutputExistsError(
             f"{folder} holds {there[0]}: choose another folder, or give --overwrite"
         )
-    new = {name for number in range(files) for name in names_of(number)}
-    if left := set(there) - new:
+    if left := set(there) - set(names):
         raise OutputExistsError(
-            f"{folder} holds {sorted(left)[0]}, which {counted(files, 'new file')} would not "
-            "replace: "
-            "choose another folder, or remove the old strips"
+            f"{folder} holds {sorted(left)[0]}, which {counted(len(names), 'new file')} would not "
+            "replace: choose another folder, or remove the old strips"
         )
     inputs = list(inputs)
     for name in there:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import reduce
@@ -13,26 +12,25 @@ from numpy.typing import NDArray
 
 from digitsum.ambient import default_settings
 from digitsum.datasets import Sources, as_strip_set
-from digitsum.datasets.strips import ROWS, StripSet
+from digitsum.datasets.strips import StripSet
 from digitsum.display import Column, Table, counted
-from digitsum.errors import DataError, UsageError, prefixed
+from digitsum.errors import DataError, UsageError
 from digitsum.evaluation.metrics import Metrics, metric_columns
 from digitsum.evaluation.overlap import TrainingOverlap, is_own, overlap_of_rows, split_rows_of
 from digitsum.evaluation.scoring import (
     OnProgress,
+    asked_counts,
     predict_rows,
     score_rows,
     selection_note,
     split_name,
     warn_of_counts,
 )
-from digitsum.inference import LoadedModel
+from digitsum.evaluation.speed import speeds_of
+from digitsum.inference import DigitCount, LoadedModel
 from digitsum.predictions import Predictions
 
 RESAMPLES = 10_000  # of the bootstrap
-ROUNDS = 5  # of timing; the models take turns in each
-TIMED_SECONDS = 0.5  # that a model predicts in a round, at least one batch
-MOST_TIMED = 8  # batches that a model predicts in a round
 
 
 @dataclass(frozen=True)
@@ -159,6 +157,8 @@ def compare(
     data: StripSet | Sources,
     seed: int = 0,
     on_progress: OnProgress = lambda strips: None,
+    digits_per_strip: DigitCount = None,
+    fit: bool = False,
 ) -> Comparison:
     """Predicts the same strips with every model and tests each pair.
 
@@ -169,13 +169,15 @@ def compare(
         data: Strips and sums, or what `open_data` takes.
         seed: Random seed of the bootstrap.
         on_progress: Told how many strips more are done, after each chunk of each model.
+        digits_per_strip: See `evaluate`; for the models that tell digits.
+        fit: As `open_data`.
 
     Raises:
-        UsageError: There are fewer than two models.
+        UsageError: There are fewer than two models, or the digit count is not valid.
         DataError: No strip is left that none of the models trained on.
     """
     check_count(models)
-    return side_by_side(models, as_strip_set(data), seed, on_progress)
+    return side_by_side(models, as_strip_set(data, fit), seed, on_progress, digits_per_strip)
 
 
 @default_settings()
@@ -184,16 +186,21 @@ def side_by_side(
     data: StripSet,
     seed: int = 0,
     on_progress: OnProgress = lambda strips: None,
+    digits_per_strip: DigitCount = None,
 ) -> Comparison:
     """Does what `compare` does, also for a single model, which has no pair."""
     split, rows = common_rows(models, data)
-    speeds = _speeds(models, data)
-    predictions = [predict_rows(model, data, rows, on_progress) for model in models]
+    asked = asked_counts(models, digits_per_strip)
+    speeds = speeds_of(models, data, asked)
+    predictions = [
+        predict_rows(model, data, rows, on_progress, count)
+        for model, count in zip(models, asked, strict=True)
+    ]
     table = []
-    for model, speed, found in zip(models, speeds, predictions, strict=True):
+    for model, count, speed, found in zip(models, asked, speeds, predictions, strict=True):
         metrics = score_rows(found, data, rows)
         if split == "data":
-            warn_of_counts(model, found)
+            warn_of_counts(model, data, found, count)
         overlap = overlap_of_rows(model.checkpoint, data, rows)
         row = ComparedModel(model.name, model.arch, model.parameters, speed, overlap, metrics)
         table.append(row)
@@ -265,29 +272,6 @@ def paired_test(
         ci95=(float(low), float(high)),
         p_value=float(binomtest(only_a, differ).pvalue) if differ else 1.0,
     )
-
-
-def _speeds(models: Sequence[LoadedModel], data: StripSet) -> list[float]:
-    """Strips per second of each model: the median of rounds in which they take turns.
-
-    The first round warms up and says how many strips a model predicts in `TIMED_SECONDS`.
-    """
-    batches = [1 for _ in models]
-    most = MOST_TIMED * max(model.device.batch for model in models)
-    strips = np.resize(next(data.chunks(size=most)), (most, ROWS, data.width))
-    rates: list[list[float]] = [[] for _ in models]
-    for timed in range(ROUNDS + 1):
-        for number, model in enumerate(models):
-            count = batches[number] * model.device.batch
-            start = time.perf_counter()
-            with prefixed(model.name):
-                model.predict_strips(strips[:count], model.recipe.digits_per_strip)
-            rate = count / (time.perf_counter() - start)
-            if timed:
-                rates[number].append(rate)
-            fitting = int(TIMED_SECONDS * rate) // model.device.batch
-            batches[number] = min(MOST_TIMED, max(1, fitting))
-    return [float(np.median(rate)) for rate in rates]
 
 
 def check_count(models: Sequence[object]) -> None:

@@ -16,7 +16,7 @@ from digitsum.display import Column, Table, Tabular, addition
 from digitsum.errors import DataWarning, prefixed
 from digitsum.evaluation.metrics import Metrics, metric_columns, score, score_digits
 from digitsum.evaluation.overlap import TrainingOverlap, overlap_of_rows, split_rows_of
-from digitsum.inference import LoadedModel
+from digitsum.inference import DigitCount, LoadedModel
 from digitsum.predictions import CountCheck, Prediction, Predictions
 
 OnProgress = Callable[[int], None]  # is told how many strips more are done
@@ -92,6 +92,8 @@ def evaluate(
     data: StripSet | Sources,
     errors: int = 0,
     on_progress: OnProgress = lambda strips: None,
+    digits_per_strip: DigitCount = None,
+    fit: bool = False,
 ) -> Evaluation:
     """Predicts the strips a chunk at a time and scores them by split.
 
@@ -100,20 +102,35 @@ def evaluate(
         data: Strips and sums, or what `open_data` takes.
         errors: How many misread strips to give, at most.
         on_progress: Told how many strips more are done, after each chunk.
+        digits_per_strip: How many digits each strip is known to hold, or `any`. By default as the
+            counts of the strips say, or else as many as the model was trained on.
+        fit: As `open_data`.
 
     Raises:
         DataError: The strips do not suit the model.
+        UsageError: The digit count is not valid.
     """
-    data = as_strip_set(data)
+    data = as_strip_set(data, fit)
     splits, misread = {}, []
     for name, rows in split_rows_of(model.checkpoint, data).items():
-        predictions = predict_rows(model, data, rows, on_progress)
+        predictions = predict_rows(model, data, rows, on_progress, digits_per_strip)
         splits[name] = score_rows(predictions, data, rows)
         misread = worst_errors(predictions, data, rows, errors)
         if name == "data":
-            warn_of_counts(model, predictions)
+            warn_of_counts(model, data, predictions, digits_per_strip)
     overlap = overlap_of_rows(model.checkpoint, data, np.arange(len(data)))
     return Evaluation(model.name, model.arch, splits, overlap, misread)
+
+
+def asked_counts(models: Sequence[LoadedModel], digits_per_strip: DigitCount) -> list[DigitCount]:
+    """The digit count for each model, None for those that tell no digits.
+
+    Raises:
+        UsageError: It is not valid, or none of them tells digits.
+    """
+    able = [model for model in models if model.module.uses_digit_count] or models[:1]
+    able[0].digit_count(digits_per_strip)
+    return [digits_per_strip if model.module.uses_digit_count else None for model in models]
 
 
 def predict_rows(
@@ -121,19 +138,28 @@ def predict_rows(
     data: StripSet,
     rows: NDArray[np.int64],
     on_progress: OnProgress = lambda strips: None,
+    digits_per_strip: DigitCount = None,
 ) -> Predictions:
-    """Predictions for the strips of these ascending rows."""
-    found = []
+    """Predictions for the strips of these ascending rows; see `evaluate` for the digit count."""
+    known = model.digit_count(digits_per_strip)
+    counts = data.counts[rows] if data.counts is not None and digits_per_strip is None else None
+    found: list[Predictions] = []
+    at = 0
     with prefixed(model.name):
         for chunk in data.chunks(rows):
-            found.append(model.predict_strips(chunk, model.recipe.digits_per_strip))
+            own = None if counts is None else counts[at : at + len(chunk)]
+            found.append(model.predict_strips(chunk, known, own))
+            at += len(chunk)
             on_progress(len(chunk))
     return Predictions.concatenate(found)
 
 
-def warn_of_counts(model: LoadedModel, predictions: Predictions) -> None:
-    """Warns of strips, not those of the run, that hardly hold as many digits as it was told."""
-    message = CountCheck().add(predictions).warning(model.recipe.digits_per_strip)
+def warn_of_counts(
+    model: LoadedModel, data: StripSet, predictions: Predictions, asked: DigitCount
+) -> None:
+    """Warns of strips, not those of the run, that hardly hold as many digits as is said of them."""
+    differ = data.counts is not None and asked is None
+    message = CountCheck().add(predictions).warning(None if differ else model.digit_count(asked))
     if message:
         warnings.warn(f"{model.name}: {message}", DataWarning, stacklevel=2)
 

@@ -5,10 +5,12 @@ Letters: B batch, H rows, W width, T columns along the width, K digits in a stri
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -50,11 +52,42 @@ class Architecture(nn.Module, ABC):
         """Mean loss of outputs against sums (B,) float32, a scalar.
 
         Progress is a float, 0..1 over the run; for a `replayable` model on a GPU a 0-dim tensor.
+
+        A loss that can use how many digits each strip is known to hold takes a fourth argument,
+        `counts: Tensor | None = None`, (B,) int64. It is given where the strips come with counts.
         """
+
+    def loss_of(self, outputs: Any, sums: Tensor, progress: Any, counts: Tensor | None) -> Tensor:
+        """`loss`, which is given the counts (B,) if there are any and it takes them."""
+        if counts is None or "counts" not in inspect.signature(self.loss).parameters:
+            return self.loss(outputs, sums, progress)
+        return self.loss(outputs, sums, progress, counts=counts)  # type: ignore[call-arg]
 
     @abstractmethod
     def predict(self, outputs: Any, digits_per_strip: int | None = None) -> Predictions:
         """Predictions for outputs; `digits_per_strip` is the known count, None if any will do."""
+
+    def predict_counted(self, outputs: Any, counts: NDArray[np.int64]) -> Predictions:
+        """Predictions for outputs of strips of which each holds its own known number of digits.
+
+        Those of one count are predicted together, in the order of the counts.
+
+        Args:
+            outputs: Of B strips: a tensor, or tensors in dicts, lists and tuples.
+            counts: (B,).
+
+        Raises:
+            UsageError: The outputs are of another kind; such an architecture needs a method of its
+                own.
+        """
+        if not self.uses_digit_count:
+            return self.predict(outputs, None)
+        groups = [np.flatnonzero(counts == count) for count in np.unique(counts)]
+        found = []
+        for rows in groups:
+            held = _rows_of(outputs, torch.from_numpy(rows))
+            found.append(self.predict(held, int(counts[rows[0]])))
+        return Predictions.concatenate(found).in_order(np.argsort(np.concatenate(groups)))
 
     def load_pretrained(self, weights: str) -> None:
         """Takes the weights that the recipe names; never called with `none`.
@@ -96,3 +129,21 @@ class Architecture(nn.Module, ABC):
             UsageError: The architecture, or this PyTorch, has no such form.
         """
         raise UsageError("--precision int8 is not offered by this architecture: give auto or fp32")
+
+
+def _rows_of(outputs: Any, rows: Tensor) -> Any:
+    """The outputs of some strips, by their numbers (n,).
+
+    Raises:
+        UsageError: They are no tensors, nor dicts, lists or tuples of them.
+    """
+    if isinstance(outputs, Tensor):
+        return outputs[rows.to(outputs.device)]
+    if isinstance(outputs, dict):
+        return {key: _rows_of(value, rows) for key, value in outputs.items()}
+    if type(outputs) in (list, tuple):
+        return type(outputs)(_rows_of(value, rows) for value in outputs)
+    raise UsageError(
+        f"counts from strip to strip: outputs of {type(outputs).__name__} cannot be taken apart; "
+        "give --digits-per-strip, or write predict_counted"
+    )

@@ -28,6 +28,7 @@ from digitsum.models.sum_likelihood import (
     SYMBOLS,
     count_sum_distribution,
     log_likelihood,
+    log_likelihood_of_counts,
     most_likely,
     sum_distribution,
     viterbi,
@@ -70,7 +71,7 @@ class Reader(Architecture):
         if digits_per_strip is not None and not 1 <= digits_per_strip <= columns:
             raise RecipeError(
                 f"digits_per_strip: {digits_per_strip} is not allowed: it must be a whole number "
-                f"in 1..{columns}, the columns that the reader sees in a strip, or null"
+                f"in 1..{columns}, the columns that the reader sees in a strip, or any"
             )
         if not 0 <= guide <= 1:
             raise RecipeError(f"guide: {guide} is not allowed: it must be in 0..1")
@@ -117,21 +118,34 @@ class Reader(Architecture):
             log_probs: Tensor = self.head(features.float()).log_softmax(-1)
         return log_probs
 
-    def loss(self, outputs: Tensor, sums: Tensor, progress: Any) -> Tensor:
+    def loss(
+        self, outputs: Tensor, sums: Tensor, progress: Any, counts: Tensor | None = None
+    ) -> Tensor:
         """Mean -log P(count, sum) of log-probabilities (B, T, 11) against sums (B,), in nats.
 
         During the first `guide` of the run a smooth L1 on expected sum and count is added.
 
+        Args:
+            outputs: From `forward`.
+            sums: The labels.
+            progress: 0..1 over the run.
+            counts: How many digits each strip is known to hold, (B,) int64, in the place of
+                `digits_per_strip`. The loss is no `replayable` one then.
+
         Raises:
-            DataError: A sum is out of reach of as many columns.
+            DataError: A sum or a count is out of reach of as many columns.
         """
-        if self.digits_per_strip is None and sums.max() > (top := 9 * outputs.shape[1]):
+        if counts is not None:
+            self._check_counts(counts, outputs.shape[1])
+        elif self.digits_per_strip is None and sums.max() > (top := 9 * outputs.shape[1]):
             raise DataError(
                 f"a label is {int(sums.max())}, but {counted(outputs.shape[1], 'column')} can add "
                 f"up to {top} at most: correct the labels"
             )
         replayed = isinstance(progress, Tensor)  # then no value decides what is computed
-        if replayed and self.digits_per_strip is not None:
+        if counts is not None:
+            loss = -log_likelihood_of_counts(outputs, sums, counts).mean()
+        elif replayed and self.digits_per_strip is not None:
             loss = -wide_log_likelihood(outputs, sums, self.digits_per_strip).mean()
         else:
             loss = -log_likelihood(outputs, sums, self.digits_per_strip).mean()
@@ -139,15 +153,24 @@ class Reader(Architecture):
             fading = 1 - progress / self.guide
             if replayed:
                 fading = fading.clamp(min=0).float()
-            loss = loss + fading * self._guidance(outputs, sums)
+            loss = loss + fading * self._guidance(outputs, sums, counts)
         return loss
 
-    def _guidance(self, outputs: Tensor, sums: Tensor) -> Tensor:
+    def _check_counts(self, counts: Tensor, columns: int) -> None:
+        if counts.max() > columns:
+            raise DataError(
+                f"a strip is said to hold {counted(int(counts.max()), 'digit')}, and has "
+                f"{counted(columns, 'column')} of {STRIDE} pixels: correct its count"
+            )
+
+    def _guidance(self, outputs: Tensor, sums: Tensor, counts: Tensor | None = None) -> Tensor:
         """Smooth L1 of the expected sum and, where it is known, of the expected count."""
         probs = outputs.exp()[..., 1:].sum(1)  # (B, 10): how often each digit is expected
         digits = torch.arange(10, dtype=torch.float32, device=probs.device)
         loss = F.smooth_l1_loss(probs @ digits, sums)
-        if self.digits_per_strip is not None:
+        if counts is not None:
+            loss = loss + F.smooth_l1_loss(probs.sum(1), counts.to(probs.dtype))
+        elif self.digits_per_strip is not None:
             count = torch.full_like(sums, self.digits_per_strip)
             loss = loss + F.smooth_l1_loss(probs.sum(1), count)
         return loss

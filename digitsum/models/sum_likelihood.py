@@ -92,6 +92,25 @@ def log_likelihood(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor
     return result
 
 
+def log_likelihood_of_counts(log_probs: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
+    """Log P(count, sum), each strip with a count of its own; (B, T, 11), (B,), (B,) -> (B,).
+
+    One table up to the highest count and sum holds the entry of every strip. Deep ones go through
+    log space, as in `log_likelihood`.
+    """
+    most, top = int(counts.max()), int(sums.max())
+    cell = (counts.long() * (top + 1) + sums.long())[:, None]  # in a table laid flat
+    table = count_sum_distribution(log_probs, most, top).flatten(1)
+    probability = table.gather(1, cell).squeeze(1)
+    deep = probability < UNDERFLOW
+    result = torch.where(deep, 1.0, probability).log()
+    if bool(deep.any()):
+        table = log_count_sum_distribution(log_probs[deep], most, top).flatten(1)
+        exact = table.gather(1, cell[deep]).squeeze(1)
+        result = result.index_put((deep.nonzero().squeeze(1),), exact)
+    return result
+
+
 def wide_log_likelihood(log_probs: Tensor, sums: Tensor, count: int) -> Tensor:
     """Does what `log_likelihood` does, without a branch on values: in float64, -inf below 1e-300.
 

@@ -13,7 +13,7 @@ from digitsum.datasets.strips import StripSet
 from digitsum.display import as_text
 from digitsum.evaluation.comparison import ComparedModel, Comparison, side_by_side
 from digitsum.evaluation.scoring import MisreadStrip, OnProgress, worst_errors
-from digitsum.inference import LoadedModel
+from digitsum.inference import DigitCount, LoadedModel
 from digitsum.predictions import Predictions
 from digitsum.report.explain import Explanation, explain
 
@@ -54,6 +54,7 @@ def build_content(
     models: Sequence[LoadedModel],
     data: StripSet,
     on_progress: OnProgress = lambda strips: None,
+    digits_per_strip: DigitCount = None,
 ) -> ReportContent:
     """Compares models on the strips that `digitsum compare` takes, and explains each.
 
@@ -61,16 +62,20 @@ def build_content(
         models: One or more.
         data: Strips and sums.
         on_progress: Told how many strips more are done, after each chunk of each model.
+        digits_per_strip: See `evaluation.scoring.evaluate`; for the models that tell digits.
 
     Raises:
         DataError: The strips do not suit a model, or none is left that none trained on.
     """
-    compared = side_by_side(models, data, on_progress=on_progress)
+    compared = side_by_side(
+        models, data, on_progress=on_progress, digits_per_strip=digits_per_strip
+    )
     rows = compared.rows
     strips = np.concatenate(list(data.chunks(rows[:EXPLAINED])))
     subjects = []
     for model, row, found in zip(models, compared.models, compared.predictions, strict=True):
         history = model.checkpoint.history
+        counts = _explained_counts(model, data, rows[:EXPLAINED], digits_per_strip)
         subjects.append(
             Subject(
                 row=row,
@@ -78,8 +83,19 @@ def build_content(
                 history=[record for record in history if record.keys() >= DRAWN],
                 best_epoch=int(model.checkpoint.metrics["epoch"]),
                 errors=worst_errors(found, data, rows, ERRORS),
-                explanations=[explain(model, strip) for strip in strips],
+                explanations=[explain(model, *pair) for pair in zip(strips, counts, strict=True)],
             )
         )
     name = as_text(" ".join(data.name))
     return ReportContent(name, compared.split, data.sums[rows], subjects, compared)
+
+
+def _explained_counts(
+    model: LoadedModel, data: StripSet, rows: NDArray[np.int64], digits_per_strip: DigitCount
+) -> list[DigitCount]:
+    """The known number of digits in each of these strips, as the comparison took it."""
+    if not model.module.uses_digit_count:
+        return [None for _ in rows]
+    if digits_per_strip is not None or data.counts is None:
+        return [digits_per_strip for _ in rows]
+    return [int(count) for count in data.counts[rows]]

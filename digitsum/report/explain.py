@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from digitsum.ambient import default_settings
-from digitsum.inference import LoadedModel
+from digitsum.inference import DigitCount, LoadedModel
 from digitsum.predictions import Prediction
 
 
@@ -27,15 +27,17 @@ class Explanation:
 
 
 @default_settings()
-def explain(model: LoadedModel, strip: NDArray[np.uint8]) -> Explanation:
-    """What a model sees in a strip (40, W).
+def explain(
+    model: LoadedModel, strip: NDArray[np.uint8], digits_per_strip: DigitCount = None
+) -> Explanation:
+    """What a model sees in a strip (40, W); for the digit count see `LoadedModel.predict`.
 
     `columns`: the probability of each digit in each column, of a model that has columns.
     `attention`: the weights of places, of a model that has such a layer. `saliency`: by how much
     the value changes with each pixel (Simonyan et al., 2014), of a model whose value has a
     gradient. `none` for any other.
     """
-    (prediction,) = model.predict(strip[None])
+    (prediction,) = model.predict(strip[None], digits_per_strip)
     pixels = model.device.normalize(torch.from_numpy(strip[None].copy()))
     with torch.no_grad(), model.device.autocast():
         columns = model.module.column_probabilities(model.module(pixels))

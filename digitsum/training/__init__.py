@@ -24,6 +24,8 @@ from digitsum.files import check_checkpoint_paths
 from digitsum.training.distributed import World
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from digitsum.datasets import Sources
     from digitsum.datasets.strips import StripSet
     from digitsum.recipe import Recipe
@@ -42,6 +44,8 @@ def train(
     overwrite: bool = False,
     progress: bool | None = None,
     on_event: OnEvent | None = None,
+    counts: ArrayLike | None = None,
+    fit: bool = False,
     **keys: Any,
 ) -> Result:
     """Trains a model from the start: `digitsum.train("mine", arch="cnn", epochs=5)`.
@@ -57,7 +61,11 @@ def train(
         overwrite: Whether checkpoints that exist are overwritten.
         progress: Whether to show a bar and a line for each epoch; by default only in a notebook.
         on_event: Called with all that happens; see `digitsum.training.events`.
-        **keys: Keys of the recipe; they come after those of `recipe`.
+        counts: How many digits each strip holds, (N,), where that differs and does not come with
+            the strips. Then they are what is known, and not the recipe's `digits_per_strip`.
+        fit: Whether `.npy` strips of other heights are brought to 40 rows; see `open_data`.
+        **keys: Keys of the recipe, such as `digits_per_strip=3` or `"any"`; they come after those
+            of `recipe`.
 
     Raises:
         RecipeError, UsageError: A key, a value or the architecture is not allowed, or another run
@@ -80,7 +88,7 @@ def train(
     from digitsum.training.trainer import Trainer, undisturbed
 
     asked = resolve_options(asked)
-    strips = as_strip_set(data)
+    strips = as_strip_set(data, fit).with_counts(counts)
     with _ONE_RUN, undisturbed(asked), _shown(progress, on_event) as report:
         return Trainer(asked, strips, path, report).fit(overwrite)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ class TrainingData:
     Attributes:
         pixels: (N, 40, W) uint8.
         sums: (N,) float32.
+        counts: (N,) int64, how many digits each strip holds, where that is known and says more
+            than the recipe; else None.
         train: Row numbers of the training split, int64.
         val: Row numbers of the validation split, int64.
 
@@ -61,6 +64,9 @@ class TrainingData:
         images = np.require(data.images(), requirements="W")
         self.pixels = torch.from_numpy(images).to(device)
         self.sums = torch.from_numpy(data.sums.astype(np.float32)).to(device)
+        self.counts: Tensor | None = None
+        if data.counts is not None and (data.counts != recipe.digits_per_strip).any():
+            self.counts = torch.from_numpy(data.counts.astype(np.int64)).to(device)
         self.trained_on, self.selected_on = self._hashes(self.train), self._hashes(self.val)
         self._warn_of_copies()
 
@@ -138,15 +144,29 @@ def batches(rows: Tensor, size: int, least: int = 2) -> Iterator[Tensor]:
     yield from made
 
 
+def told_by_counts(recipe: Recipe, data: StripSet) -> Recipe:
+    """The recipe with the number of digits that the counts of the strips tell, if there are any.
+
+    That is None where they differ: a model must not be asked for one number in all strips later.
+    """
+    if data.counts is None or recipe.digits_per_strip is None:
+        return recipe
+    low, high = int(data.counts.min()), int(data.counts.max())
+    known = high if low == high else None
+    return replace(recipe, options={**recipe.options, "digits_per_strip": known})
+
+
 def check_sums(data: StripSet, recipe: Recipe) -> None:
-    """Refuses sums that the known number of digits cannot reach.
+    """Refuses sums that the known number of digits, of all strips or of each, cannot reach.
 
     Raises:
         DataError: There is one.
     """
+    if data.counts is not None:
+        data.with_counts(data.counts)  # which checks them
     digits = recipe.digits_per_strip
     if digits is not None and data.sums.max() > 9 * digits:
         raise DataError(
             f"a label is {data.sums.max()}, but {counted(digits, 'digit')} can add up to "
-            f"{9 * digits} at most: correct the labels, or --set digits_per_strip"
+            f"{9 * digits} at most: correct the labels, or give --digits-per-strip N|any"
         )

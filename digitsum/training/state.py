@@ -59,7 +59,14 @@ class TrainState:
         """The model that is validated and stored: the average, where there is one."""
         return self.model if self.average is None else self.average.module
 
-    def step(self, pixels: Tensor, sums: Tensor, progress: float, share: float = 1.0) -> Tensor:
+    def step(
+        self,
+        pixels: Tensor,
+        sums: Tensor,
+        progress: float,
+        share: float = 1.0,
+        counts: Tensor | None = None,
+    ) -> Tensor:
         """One step; gives the loss before it, a scalar without gradient.
 
         Args:
@@ -68,9 +75,14 @@ class TrainState:
             progress: 0..1 over the run.
             share: What the loss counts by; gradients are means over processes, whose shards may
                 hold one strip more or less.
+            counts: How many digits each strip holds, (B,) int64, where that differs. Such a step
+                is not replayed: its table is as large as its highest count.
         """
-        given = (pixels, sums, progress) if share == 1 else (pixels, sums, progress, share)
-        loss = self.backward(*given)
+        if counts is not None:
+            loss = self._backward(pixels, sums, progress, share, counts)
+        else:
+            given = (pixels, sums, progress) if share == 1 else (pixels, sums, progress, share)
+            loss = self.backward(*given)
         for optimizer in self.optimizers:
             optimizer.step()
         for schedule in self.schedules:
@@ -80,7 +92,12 @@ class TrainState:
         return loss
 
     def _backward(
-        self, pixels: Tensor, sums: Tensor, progress: float | Tensor, share: float = 1
+        self,
+        pixels: Tensor,
+        sums: Tensor,
+        progress: float | Tensor,
+        share: float = 1,
+        counts: Tensor | None = None,
     ) -> Tensor:
         """Leaves the gradient of a step; gives its loss."""
         strips = self.device.normalize(pixels)
@@ -88,7 +105,7 @@ class TrainState:
             strips = warp(strips, self.recipe.warp)
         with self.device.autocast():
             outputs = self.parallel(strips)
-        loss = self.model.loss(outputs, sums, progress)
+        loss = self.model.loss_of(outputs, sums, progress, counts)
         loss = loss if share == 1 else share * loss
         for parameter in self.model.parameters():
             parameter.grad = None

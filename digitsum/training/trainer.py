@@ -27,7 +27,7 @@ from digitsum.models import architecture, create, resolve_options, restore
 from digitsum.models.base import Architecture
 from digitsum.recipe import Recipe
 from digitsum.training.checkpoints import RunCheckpoints
-from digitsum.training.data import TrainingData, check_sums
+from digitsum.training.data import TrainingData, check_sums, told_by_counts
 from digitsum.training.distributed import World
 from digitsum.training.events import (
     EpochRecord,
@@ -96,7 +96,8 @@ class Trainer:
     ) -> None:
         self.world, self.device = place_of(recipe)
         device, precision = str(self.device.device), self.device.precision
-        self.recipe = replace(resolve_options(recipe), device=device, precision=precision)
+        recipe = told_by_counts(resolve_options(recipe), data)
+        self.recipe = replace(recipe, device=device, precision=precision)
         self._compare_processes(data, resumed=not pretrained)
         self.data = TrainingData(data, self.recipe, self.device.device, self.world)
         self.checkpoints = RunCheckpoints(path, self.recipe, self.data, self.world)
@@ -168,7 +169,9 @@ class Trainer:
             progress = (epoch - 1 + clock.step / self.steps) / self.recipe.epochs
             own = self.world.shard(batch)
             share = len(own) * self.world.size / len(batch)
-            loss = self.state.step(self.data.pixels[own], self.data.sums[own], progress, share)
+            counts = None if self.data.counts is None else self.data.counts[own]
+            given = self.data.pixels[own], self.data.sums[own], progress, share, counts
+            loss = self.state.step(*given)
             total += loss * len(batch)
             seen += len(batch)
             if clock.tick(len(batch)):  # not every step: looking at the loss waits for a GPU
@@ -192,9 +195,13 @@ class Trainer:
         for number, batch in enumerate(batches):
             with self.device.autocast():
                 outputs = model(self.device.normalize(self.data.pixels[batch]))
-            losses[number] = model.loss(outputs, self.data.sums[batch], 1.0)
+            counts = None if self.data.counts is None else self.data.counts[batch]
+            losses[number] = model.loss_of(outputs, self.data.sums[batch], 1.0, counts)
             with np.errstate(invalid="ignore"):  # of outputs that are not finite, told below
-                found = model.predict(outputs, self.recipe.digits_per_strip)
+                if counts is None:
+                    found = model.predict(outputs, self.recipe.digits_per_strip)
+                else:
+                    found = model.predict_counted(outputs, counts.cpu().numpy())
             value[at : at + len(batch)], sums[at : at + len(batch)] = found.value, found.sum
             at += len(batch)
         for loss in (means := losses.tolist()):  # read once: reading one waits for a GPU
