@@ -1,0 +1,258 @@
+"""Lines of digits among what is written on a page, and each of them as a strip.
+
+Lengths are in heights of a digit. A page is scaled so that one is `HEIGHT` pixels high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitsum.datasets.ink import Ink, Levels, opencv
+from digitsum.datasets.strips import FLAT_WIDTH, ROWS
+
+HEIGHT = 48  # pixels
+DIGIT_ROWS = 20  # height of a digit of MNIST in a strip
+PITCH = 28  # columns that a digit has in a strip, at least
+REACH = 2.2  # from a digit to the next one in the line, at most
+TOUCHING = 0.04  # gap below which neighbours stay as they stand
+STROKES = (2.6, 4.4)  # width of a stroke in a strip: MNIST's is some 3.3
+
+
+@dataclass
+class Piece:
+    """Ink that hangs together."""
+
+    label: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+    area: int
+    ink: float  # of its pixels, in the mean
+
+    @property
+    def high(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def wide(self) -> int:
+        return self.right - self.left
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+
+@dataclass
+class Unit:
+    """Pieces that are one digit, or digits that touch."""
+
+    pieces: list[Piece]
+
+    @property
+    def left(self) -> int:
+        return min(piece.left for piece in self.pieces)
+
+    @property
+    def top(self) -> int:
+        return min(piece.top for piece in self.pieces)
+
+    @property
+    def right(self) -> int:
+        return max(piece.right for piece in self.pieces)
+
+    @property
+    def bottom(self) -> int:
+        return max(piece.bottom for piece in self.pieces)
+
+
+def pieces_of(ink: Ink, threshold: float) -> tuple[list[Piece], NDArray[np.int32]]:
+    """All pieces of ink, and the label of each pixel (H, W)."""
+    cv2 = opencv()
+    mask = (ink > threshold).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    weights = np.bincount(labels.ravel(), ink.ravel(), minlength=count)
+    pieces = [
+        Piece(n, left, top, left + wide, top + high, area, float(weights[n]) / area)
+        for n, (left, top, wide, high, area) in enumerate(stats.tolist())
+        if n and area > 3
+    ]
+    return pieces, labels
+
+
+def height_of_digits(pieces: Sequence[Piece], shape: tuple[int, ...]) -> float:
+    """Height of most of the ink in pixels; 0 if there is none."""
+    tall, wide = shape
+    kept = [p for p in pieces if not (p.wide > 0.6 * wide and p.wide > 3 * p.high)]
+    kept = [p for p in kept if p.high < 0.7 * tall or len(kept) == 1 or wide > 2 * tall]
+    kept = [p for p in kept if max(p.high, p.wide) >= 8 and p.area < 0.6 * p.high * p.wide + 40]
+    if not kept:
+        return 0.0
+    kept.sort(key=lambda piece: piece.high)
+    weights = np.cumsum([p.area for p in kept])
+    return float(kept[int(np.searchsorted(weights, weights[-1] / 2))].high)
+
+
+def lines_of(pieces: Sequence[Piece], levels: Levels) -> list[list[Piece]]:
+    """The pieces of each line, from top to bottom; without specks and remains of ruled lines."""
+    size = HEIGHT
+    digits = [
+        piece
+        for piece in pieces
+        if 0.5 * size <= piece.high <= 2.2 * size
+        and piece.wide <= 6 * size
+        and piece.area >= 0.03 * size * size
+    ]
+    if not digits:
+        return []
+    usual = float(np.median([piece.ink for piece in digits]))
+    digits = [piece for piece in digits if piece.ink > 0.6 * usual]
+    digits.sort(key=lambda piece: piece.left)
+    owner = list(range(len(digits)))
+
+    def root(n: int) -> int:
+        while owner[n] != n:
+            n = owner[n]
+        return n
+
+    for n, piece in enumerate(digits):
+        for m in range(n + 1, len(digits)):
+            other = digits[m]
+            if other.left - piece.right > REACH * size:
+                continue
+            shared = min(piece.bottom, other.bottom) - max(piece.top, other.top)
+            if shared > 0.45 * min(piece.high, other.high):
+                owner[root(m)] = root(n)
+    lines: dict[int, list[Piece]] = {}
+    for n, piece in enumerate(digits):
+        lines.setdefault(root(n), []).append(piece)
+    found = sorted(lines.values(), key=lambda line: np.mean([p.middle[1] for p in line]))
+    _add_small(found, [piece for piece in pieces if piece not in digits], usual)
+    return found
+
+
+def _add_small(lines: list[list[Piece]], small: Sequence[Piece], usual: float) -> None:
+    """Adds what is too small for a digit to the digit that it is part of."""
+    size = HEIGHT
+    for piece in small:
+        if piece.high > 0.6 * size or piece.area < 0.004 * size * size or piece.ink < 0.6 * usual:
+            continue
+        near = [
+            (_distance(piece, other), number)
+            for number, line in enumerate(lines)
+            for other in line
+            if other.area > piece.area
+        ]
+        if near and min(near)[0] < 0.2 * size:
+            lines[min(near)[1]].append(piece)
+
+
+def _distance(one: Piece, other: Piece) -> float:
+    across = max(one.left, other.left) - min(one.right, other.right)
+    down = max(one.top, other.top) - min(one.bottom, other.bottom)
+    return float(np.hypot(max(across, 0), max(down, 0)))
+
+
+def slope_of(lines: Sequence[Sequence[Piece]]) -> float:
+    """The slope of all lines together, drawn to 0 as far as they are short."""
+    along, spread = 0.0, 4.0 * HEIGHT**2
+    for line in lines:
+        x, y = np.array([p.middle for p in line if p.high >= 0.5 * HEIGHT], float).T
+        along += float(((x - x.mean()) * (y - y.mean())).sum())
+        spread += float(np.square(x - x.mean()).sum())
+    return along / spread
+
+
+def units_of(line: Sequence[Piece]) -> list[Unit]:
+    """The digits of a line from left to right."""
+    units: list[Unit] = []
+    for piece in sorted(line, key=lambda piece: (piece.left + piece.right) / 2):
+        last = units[-1] if units else None
+        shared = last.right - piece.left if last else -HEIGHT
+        least = min(piece.wide, last.right - last.left) if last else 1
+        small = piece.high < 0.5 * HEIGHT or (last and last.bottom - last.top < 0.5 * HEIGHT)
+        if last and (shared > 0.5 * least or shared > -TOUCHING * HEIGHT and not small) or (
+            last and small and shared > -0.15 * HEIGHT
+        ):
+            last.pieces.append(piece)
+        else:
+            units.append(Unit([piece]))
+    return [unit for unit in units if unit.bottom - unit.top >= 0.4 * HEIGHT]
+
+
+@dataclass
+class Placed:
+    """Where a unit stands in a strip."""
+
+    unit: Unit
+    left: int
+    image: NDArray[np.uint8]
+
+
+def strip_of_units(
+    units: Sequence[Unit], ink: Ink, labels: NDArray[np.int32]
+) -> tuple[NDArray[np.uint8], list[tuple[float, float, float]]]:
+    """A strip (40, W), and where its columns are from: (column, x, y) of the ends of each unit."""
+    height = float(np.median([unit.bottom - unit.top for unit in units]))
+    drawn = [_drawn(unit, height, ink, labels) for unit in units]
+    columns, left = [], 4
+    for image in drawn:
+        columns.append(left + max(0, (PITCH - image.shape[1]) // 2))
+        left += max(PITCH, image.shape[1] + 8)
+    strip = np.zeros((ROWS, max(FLAT_WIDTH, left + 4)), np.uint8)
+    anchors = []
+    for unit, image, at in zip(units, drawn, columns, strict=True):
+        tall, wide = image.shape
+        rows = image.sum(1, dtype=float)
+        weight = float((rows * np.arange(tall)).sum() / max(rows.sum(), 1))
+        top = int(np.clip(round(ROWS / 2 - 0.5 - weight), 1, max(1, ROWS - tall - 1)))
+        part = strip[top : top + tall, at : at + wide]
+        np.maximum(part, image[: len(part)], out=part)
+        y = (unit.top + unit.bottom) / 2
+        anchors += [(at, unit.left, y), (at + wide - 1, unit.right - 1, y)]
+    return strip, anchors
+
+
+def _drawn(
+    unit: Unit, height: float, ink: Ink, labels: NDArray[np.int32]
+) -> NDArray[np.uint8]:
+    """A unit as MNIST draws its digits: 20 rows high, with soft edges."""
+    cv2 = opencv()
+    pad = 4
+    rows = slice(max(0, unit.top - pad), unit.bottom + pad)
+    columns = slice(max(0, unit.left - pad), unit.right + pad)
+    own = np.isin(labels[rows, columns], [piece.label for piece in unit.pieces])
+    near = cv2.dilate(own.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    near &= own | (labels[rows, columns] == 0)
+    grey = np.where(near, ink[rows, columns], 0).astype(np.float32)
+    full = float(np.percentile(grey[own], 70))
+    high, wide = unit.bottom - unit.top, unit.right - unit.left
+    scale = DIGIT_ROWS / high if 0.6 < high / height < 1.6 else DIGIT_ROWS / height
+    scale = min(scale, (ROWS - 4) / high)
+    if len(unit.pieces) == 1 and wide > high:
+        scale = min(scale, max(DIGIT_ROWS / wide, 0.75 * DIGIT_ROWS / high))
+    grey = with_stroke(np.clip(grey / max(full, 1), 0, 1), scale)
+    size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return np.rint(255 * np.clip(1.15 * small, 0, 1)).astype(np.uint8)
+
+
+def with_stroke(grey: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """Ink in 0..1 whose strokes are as wide as MNIST's, once it is scaled."""
+    cv2 = opencv()
+    mask = (grey > 0.5).astype(np.uint8)
+    edges, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    length = sum(cv2.arcLength(edge, True) for edge in edges)
+    width = 2 * float(mask.sum()) / max(length, 1.0) + 1
+    wanted = float(np.clip(width * scale, *STROKES)) / scale
+    more = (wanted - width) / 2
+    if abs(more) < 0.3:
+        return grey
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+    outside = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+    return np.asarray(np.clip((inside - outside + more) / 2 + 0.5, 0, 1), np.float32)
