@@ -49,7 +49,7 @@ class Levels:
     @property
     def threshold(self) -> float:
         """Ink above which a pixel is written on."""
-        return max(0.42 * self.stroke, self.paper + 4.5 * self.noise, 8)
+        return max(0.34 * self.stroke, self.paper + 4.5 * self.noise, 8)
 
 
 def ink_of(grey: NDArray[np.uint8], kernel: int) -> Ink:

@@ -27,12 +27,13 @@ from digitsum.datasets.ink import (
 )
 from digitsum.datasets.text_lines import (
     HEIGHT,
+    digits_of,
     height_of_digits,
+    in_order,
     lines_of,
     pieces_of,
     slope_of,
     strip_of_units,
-    units_of,
 )
 from digitsum.errors import DataError
 
@@ -129,7 +130,7 @@ def _lines_on(
     ink = without_rulings(ink, length, levels.stroke, tilt, 2.0)
     levels = levels_of(ink)
     pieces, labels = pieces_of(ink, levels.threshold)
-    lines = lines_of(pieces, levels)
+    lines = lines_of(digits_of(pieces, ink.shape))
     if not lines:
         return None
     turn = np.array([[1.0, 0, 0], [0, 1, 0]])
@@ -138,14 +139,14 @@ def _lines_on(
         turn = cv2.getRotationMatrix2D((wide / 2, tall / 2), math.degrees(math.atan(slope)), 1.0)
         ink = cv2.warpAffine(ink, turn, (wide, tall))
         pieces, labels = pieces_of(ink, levels.threshold)
-        lines = lines_of(pieces, levels)
+        lines = lines_of(digits_of(pieces, ink.shape))
     back = cv2.invertAffineTransform(turn) / scale
     found = []
     for line in lines:
-        if units := units_of(line):
-            strip, anchors = strip_of_units(units, ink, labels)
-            box = _box(units, back)
-            found.append(WrittenLine(strip, box, _places(strip.shape[1], anchors, back)))
+        units = in_order(line)
+        strip, anchors = strip_of_units(units, ink, labels)
+        places = _places(strip.shape[1], anchors, back)
+        found.append(WrittenLine(strip, _box(units, back), places))
     return found or None
 
 

@@ -12,28 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from digitsum.datasets.ink import Ink, Levels, opencv
+from digitsum.datasets.ink import Ink, opencv
 from digitsum.datasets.strips import FLAT_WIDTH, ROWS
 
 HEIGHT = 48  # pixels
 DIGIT_ROWS = 20  # height of a digit of MNIST in a strip
 PITCH = 28  # columns that a digit has in a strip, at least
 REACH = 2.2  # from a digit to the next one in the line, at most
+MOST = 1_500  # pieces that are looked at, the largest
 TOUCHING = 0.04  # gap below which neighbours stay as they stand
 STROKES = (2.6, 4.4)  # width of a stroke in a strip: MNIST's is some 3.3
 
 
-@dataclass
-class Piece:
-    """Ink that hangs together."""
-
-    label: int
+class _Boxed:
     left: int
     top: int
     right: int
     bottom: int
-    area: int
-    ink: float  # of its pixels, in the mean
 
     @property
     def high(self) -> int:
@@ -49,26 +44,33 @@ class Piece:
 
 
 @dataclass
-class Unit:
+class Piece(_Boxed):
+    """Ink that hangs together."""
+
+    label: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+    area: int
+    ink: float  # of its pixels, in the mean
+
+
+class Unit(_Boxed):
     """Pieces that are one digit, or digits that touch."""
 
-    pieces: list[Piece]
+    def __init__(self, pieces: list[Piece]) -> None:
+        self.pieces: list[Piece] = []
+        for piece in pieces:
+            self.add(piece)
 
-    @property
-    def left(self) -> int:
-        return min(piece.left for piece in self.pieces)
-
-    @property
-    def top(self) -> int:
-        return min(piece.top for piece in self.pieces)
-
-    @property
-    def right(self) -> int:
-        return max(piece.right for piece in self.pieces)
-
-    @property
-    def bottom(self) -> int:
-        return max(piece.bottom for piece in self.pieces)
+    def add(self, piece: Piece) -> None:
+        self.pieces.append(piece)
+        self.left = min(each.left for each in self.pieces)
+        self.top = min(each.top for each in self.pieces)
+        self.right = max(each.right for each in self.pieces)
+        self.bottom = max(each.bottom for each in self.pieces)
+        self.area = sum(each.area for each in self.pieces)
 
 
 def pieces_of(ink: Ink, threshold: float) -> tuple[list[Piece], NDArray[np.int32]]:
@@ -98,107 +100,82 @@ def height_of_digits(pieces: Sequence[Piece], shape: tuple[int, ...]) -> float:
     return float(kept[int(np.searchsorted(weights, weights[-1] / 2))].high)
 
 
-def lines_of(pieces: Sequence[Piece], levels: Levels) -> list[list[Piece]]:
-    """The pieces of each line, from top to bottom; without specks and remains of ruled lines."""
-    size = HEIGHT
-    digits = [
-        piece
-        for piece in pieces
-        if 0.5 * size <= piece.high <= 2.2 * size
-        and piece.wide <= 6 * size
-        and piece.area >= 0.03 * size * size
-    ]
-    if not digits:
-        return []
-    usual = float(np.median([piece.ink for piece in digits]))
-    digits = [piece for piece in digits if piece.ink > 0.6 * usual]
-    digits.sort(key=lambda piece: piece.left)
-    owner = list(range(len(digits)))
-
-    def root(n: int) -> int:
-        while owner[n] != n:
-            n = owner[n]
-        return n
-
-    for n, piece in enumerate(digits):
+def lines_of(units: Sequence[Unit]) -> list[list[Unit]]:
+    """The digits of each line, from top to bottom."""
+    digits = sorted(units, key=lambda unit: unit.left)
+    owner = np.arange(len(digits))
+    for n, one in enumerate(digits):
         for m in range(n + 1, len(digits)):
             other = digits[m]
-            if other.left - piece.right > REACH * size:
-                continue
-            shared = min(piece.bottom, other.bottom) - max(piece.top, other.top)
-            if shared > 0.45 * min(piece.high, other.high):
-                owner[root(m)] = root(n)
-    lines: dict[int, list[Piece]] = {}
-    for n, piece in enumerate(digits):
-        lines.setdefault(root(n), []).append(piece)
-    found = sorted(lines.values(), key=lambda line: np.mean([p.middle[1] for p in line]))
-    _add_small(found, [piece for piece in pieces if piece not in digits], usual)
-    return found
+            shared = min(one.bottom, other.bottom) - max(one.top, other.top)
+            near = other.left - one.right < REACH * HEIGHT
+            if near and shared > 0.45 * min(one.high, other.high):
+                owner[owner == owner[m]] = owner[n]
+    lines = [[digits[n] for n in np.flatnonzero(owner == root)] for root in np.unique(owner)]
+    return sorted(lines, key=lambda line: float(np.mean([unit.middle[1] for unit in line])))
 
 
-def _add_small(lines: list[list[Piece]], small: Sequence[Piece], usual: float) -> None:
-    """Adds what is too small for a digit to the digit that it is part of."""
-    size = HEIGHT
-    for piece in small:
-        if piece.high > 0.6 * size or piece.area < 0.004 * size * size or piece.ink < 0.6 * usual:
-            continue
-        near = [
-            (_distance(piece, other), number)
-            for number, line in enumerate(lines)
-            for other in line
-            if other.area > piece.area
-        ]
-        if near and min(near)[0] < 0.2 * size:
-            lines[min(near)[1]].append(piece)
+def digits_of(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Unit]:
+    """What is as large and as dark as a digit, each with its parts; no specks, no remains."""
+    size, (tall, wide) = HEIGHT, shape
+    kept = [p for p in pieces if p.high <= 2.2 * size and p.wide <= 6 * size]
+    large = [p.ink for p in kept if p.high >= 0.5 * size and p.area >= 0.02 * size * size]
+    if not large:
+        return []
+    usual = float(np.median(large))
+    kept = [p for p in kept if p.ink > 0.55 * usual and p.area >= 0.003 * size * size]
+    kept = [
+        p
+        for p in kept
+        if p.ink > 0.85 * usual
+        or (p.left > 1 and p.top > 1 and p.right < wide - 1 and p.bottom < tall - 1)
+    ]
+    kept.sort(key=lambda piece: -piece.area)
+    units: list[Unit] = []
+    for piece in kept[:MOST]:
+        near = [(_distance(piece, unit), n) for n, unit in enumerate(units)]
+        if piece.high < 0.5 * size and near and min(near)[0] < 0.17 * size:
+            units[min(near)[1]].add(piece)
+        else:
+            units.append(Unit([piece]))
+    return [u for u in units if u.high >= 0.4 * size and u.area >= 0.015 * size * size]
 
 
-def _distance(one: Piece, other: Piece) -> float:
+def _distance(one: Piece | Unit, other: Piece | Unit) -> float:
     across = max(one.left, other.left) - min(one.right, other.right)
     down = max(one.top, other.top) - min(one.bottom, other.bottom)
     return float(np.hypot(max(across, 0), max(down, 0)))
 
 
-def slope_of(lines: Sequence[Sequence[Piece]]) -> float:
+def slope_of(lines: Sequence[Sequence[Unit]]) -> float:
     """The slope of all lines together, drawn to 0 as far as they are short."""
     along, spread = 0.0, 4.0 * HEIGHT**2
     for line in lines:
-        x, y = np.array([p.middle for p in line if p.high >= 0.5 * HEIGHT], float).T
+        x, y = np.array([unit.middle for unit in line], float).T
         along += float(((x - x.mean()) * (y - y.mean())).sum())
         spread += float(np.square(x - x.mean()).sum())
     return along / spread
 
 
-def units_of(line: Sequence[Piece]) -> list[Unit]:
-    """The digits of a line from left to right."""
+def in_order(line: Sequence[Unit]) -> list[Unit]:
+    """The digits of a line from left to right; parts of one, above one another, together."""
     units: list[Unit] = []
-    for piece in sorted(line, key=lambda piece: (piece.left + piece.right) / 2):
+    for unit in sorted(line, key=lambda unit: unit.middle[0]):
         last = units[-1] if units else None
-        shared = last.right - piece.left if last else -HEIGHT
-        least = min(piece.wide, last.right - last.left) if last else 1
-        small = piece.high < 0.5 * HEIGHT or (last and last.bottom - last.top < 0.5 * HEIGHT)
-        if last and (shared > 0.5 * least or shared > -TOUCHING * HEIGHT and not small) or (
-            last and small and shared > -0.15 * HEIGHT
-        ):
-            last.pieces.append(piece)
+        shared = last.right - unit.left if last else -HEIGHT
+        least = min(unit.wide, last.wide) if last else 1
+        if last and (shared > 0.5 * least or shared > -TOUCHING * HEIGHT):
+            units[-1] = Unit([*last.pieces, *unit.pieces])
         else:
-            units.append(Unit([piece]))
-    return [unit for unit in units if unit.bottom - unit.top >= 0.4 * HEIGHT]
-
-
-@dataclass
-class Placed:
-    """Where a unit stands in a strip."""
-
-    unit: Unit
-    left: int
-    image: NDArray[np.uint8]
+            units.append(unit)
+    return units
 
 
 def strip_of_units(
     units: Sequence[Unit], ink: Ink, labels: NDArray[np.int32]
 ) -> tuple[NDArray[np.uint8], list[tuple[float, float, float]]]:
     """A strip (40, W), and where its columns are from: (column, x, y) of the ends of each unit."""
-    height = float(np.median([unit.bottom - unit.top for unit in units]))
+    height = float(np.median([unit.high for unit in units]))
     drawn = [_drawn(unit, height, ink, labels) for unit in units]
     columns, left = [], 4
     for image in drawn:
@@ -231,7 +208,7 @@ def _drawn(
     near &= own | (labels[rows, columns] == 0)
     grey = np.where(near, ink[rows, columns], 0).astype(np.float32)
     full = float(np.percentile(grey[own], 70))
-    high, wide = unit.bottom - unit.top, unit.right - unit.left
+    high, wide = unit.high, unit.right - unit.left
     scale = DIGIT_ROWS / high if 0.6 < high / height < 1.6 else DIGIT_ROWS / height
     scale = min(scale, (ROWS - 4) / high)
     if len(unit.pieces) == 1 and wide > high:
