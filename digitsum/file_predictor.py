@@ -21,6 +21,8 @@ from digitsum.errors import DataError, prefixed
 from digitsum.inference import DigitCount, LoadedModel, load_model
 from digitsum.predictions import Predictions
 
+NONE = np.zeros((0, 40, 28), np.uint8)  # no strips
+
 
 @dataclass(frozen=True)
 class FilePredictions:
@@ -30,6 +32,9 @@ class FilePredictions:
     start: int  # number of the first strip in the file; a picture has one for each page
     strips: NDArray[np.uint8]  # (n, 40, W)
     predictions: Predictions  # which keep these strips too
+    line: int | None = None  # which of several on the page of a photograph, from 1 at the top
+    box: tuple[int, int, int, int] | None = None  # where it stands there: left, top, right, bottom
+    places: NDArray[np.float32] | None = None  # (W, 2): x and y there of each column of the strip
 
     def __repr__(self) -> str:
         return f"FilePredictions({self.file}, from strip {self.start}: {self.predictions!r})"
@@ -99,6 +104,12 @@ class FilePredictor:
                 f"read was only the first picture in {named(several)}: the others in such a file "
                 "(MPO) are previews or views of the same"
             )
+        unread = {file.path for file in self.files if getattr(file, "is_unread_photograph", False)}
+        if unread:
+            self.notes.append(
+                f"taken for plain drawings of one line: {named(sorted(map(str, unread)))}; to read "
+                "photographs of paper: pip install 'digitsum[pictures]'"
+            )
         if self.broken and not self.files:
             first, count = next(iter(self.broken.values())), len(self.broken)
             raise DataError(f"none of {count} files can be read: {first}") if count > 1 else first
@@ -127,11 +138,19 @@ class FilePredictor:
 
     def __iter__(self) -> Iterator[FilePredictions]:
         for file, rows in zip(self.files, self.rows, strict=True):
-            first = file.first if isinstance(file, InMemoryStrips) else 0
+            line = file if isinstance(file, InMemoryStrips) else InMemoryStrips(file.path, NONE)
             for start, strips in slices(file, rows):
                 found = self.model.predict_strips(strips, self.count)
                 found = replace(found, strips=strips)
-                yield FilePredictions(str(file.path), first + start, strips, found)
+                yield FilePredictions(
+                    str(file.path),
+                    line.first + start,
+                    strips,
+                    found,
+                    line.line,
+                    line.box,
+                    line.places,
+                )
 
 
 def predict_files(

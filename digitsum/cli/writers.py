@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from digitsum.file_predictor import FilePredictions
     from digitsum.predictions import Prediction
 
-COLUMNS = ("file", "index", "sum", "value", "confidence", "digits", "positions")
+COLUMNS = ("file", "index", "line", "sum", "value", "confidence", "digits", "positions")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what one begins with
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".npy": "npy", ".json": "json"}
 
@@ -96,7 +96,12 @@ def _lines(
 
     def write(chunk: FilePredictions) -> None:
         for index, prediction in enumerate(chunk.predictions, chunk.start):
-            row = {"file": told(chunk.file), "index": index, **_plain(prediction)}
+            row = {
+                "file": told(chunk.file),
+                "index": index,
+                "line": chunk.line,
+                **_plain(prediction),
+            }
             if min_confidence is not None:
                 row["confident"] = (prediction.confidence or 0) >= min_confidence
             if kind == "csv":

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from digitsum.datasets.ink import (
     STEEP,
     UPRIGHT,
-    Ink,
     ink_of,
     levels_of,
     opencv,

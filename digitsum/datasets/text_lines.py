@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ PITCH = 28  # columns that a digit has in a strip, at least
 REACH = 2.2  # from a digit to the next one in the line, at most
 MOST = 1_500  # pieces that are looked at, the largest
 TOUCHING = 0.04  # gap below which neighbours stay as they stand
-STROKES = (2.6, 4.4)  # width of a stroke in a strip: MNIST's is some 3.3
+STROKES = (3.0, 4.0)  # width of a stroke in a strip: MNIST's is some 3.3
 
 
 class _Boxed:
@@ -182,7 +181,7 @@ def strip_of_units(
         columns.append(left + max(0, (PITCH - image.shape[1]) // 2))
         left += max(PITCH, image.shape[1] + 8)
     strip = np.zeros((ROWS, max(FLAT_WIDTH, left + 4)), np.uint8)
-    anchors = []
+    anchors: list[tuple[float, float, float]] = []
     for unit, image, at in zip(units, drawn, columns, strict=True):
         tall, wide = image.shape
         rows = image.sum(1, dtype=float)
@@ -195,9 +194,7 @@ def strip_of_units(
     return strip, anchors
 
 
-def _drawn(
-    unit: Unit, height: float, ink: Ink, labels: NDArray[np.int32]
-) -> NDArray[np.uint8]:
+def _drawn(unit: Unit, height: float, ink: Ink, labels: NDArray[np.int32]) -> NDArray[np.uint8]:
     """A unit as MNIST draws its digits: 20 rows high, with soft edges."""
     cv2 = opencv()
     pad = 4
@@ -216,7 +213,7 @@ def _drawn(
     grey = with_stroke(np.clip(grey / max(full, 1), 0, 1), scale)
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    return np.rint(255 * np.clip(1.15 * small, 0, 1)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.clip(1.15 * small, 0, 1)), np.uint8)
 
 
 def with_stroke(grey: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
