@@ -18,6 +18,9 @@ SKEW = 8.0  # degrees by which rows may be tilted
 FAINT = 15  # ink that is no ruled line, of 255
 STEEP = 1.6  # height of a digit that no stroke of its own reaches across, in such heights
 UPRIGHT = 2.0  # likewise from top to bottom
+SOFT = 0.45  # share of faint ink less that of dark ink, from which it is no strokes
+CROWDED = 0.15  # share of a page that ink covers, from which it had better be dark
+DARK = 0.63  # share of dark ink on a crowded page, at least
 MENDED = 5  # pixels of a stroke that a line may have cut
 
 Ink = NDArray[np.uint8]
@@ -81,6 +84,19 @@ def levels_of(ink: Ink) -> Levels:
     counts = np.cumsum(np.bincount(ink[ink > max(split, 20)], minlength=256))
     stroke = float(np.searchsorted(counts, 0.97 * counts[-1])) if counts[-1] else 0.0
     return Levels(stroke, middle, noise)
+
+
+def is_writing(ink: Ink, levels: Levels) -> bool:
+    """Whether ink looks like strokes: most of it dark, with steep edges, and not everywhere.
+
+    On the development set of `benchmarks/photographs.py` strokes are soft by 0.2 at most, those of
+    a very thin pen by 0.3; clouds by 0.6 and more.
+    """
+    mask = ink > levels.threshold
+    written = max(int(mask.sum()), 1)
+    dark = int((ink > 0.7 * levels.stroke).sum()) / written
+    edge = int((ink > 0.5 * levels.threshold).sum()) / written - 1
+    return edge - dark < SOFT and (written < CROWDED * ink.size or dark > DARK)
 
 
 def skew(ink: Ink) -> float:

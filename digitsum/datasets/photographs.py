@@ -19,6 +19,7 @@ from digitsum.datasets.ink import (
     STEEP,
     UPRIGHT,
     ink_of,
+    is_writing,
     levels_of,
     opencv,
     skew,
@@ -85,8 +86,8 @@ def written_lines(grey: NDArray[Any], path: Path | str) -> list[WrittenLine]:
 
 def _nothing(path: Path | str) -> DataError:
     return DataError(
-        f"{path}: no line of digits was found on this page: take the picture nearer, sharper, or "
-        "with more light"
+        f"{path}: no line of handwriting was found on this page: take the picture nearer, "
+        "sharper, or with more light, and of the paper alone"
     )
 
 
@@ -130,7 +131,7 @@ def _lines_on(
     levels = levels_of(ink)
     pieces, labels = pieces_of(ink, levels.threshold)
     lines = lines_of(digits_of(pieces, ink.shape))
-    if not lines:
+    if not lines or not is_writing(ink, levels):
         return None
     turn = np.array([[1.0, 0, 0], [0, 1, 0]])
     if abs(slope := slope_of(lines)) > 0.01:

@@ -65,11 +65,18 @@ class Unit(_Boxed):
 
     def add(self, piece: Piece) -> None:
         self.pieces.append(piece)
-        self.left = min(each.left for each in self.pieces)
-        self.top = min(each.top for each in self.pieces)
-        self.right = max(each.right for each in self.pieces)
-        self.bottom = max(each.bottom for each in self.pieces)
-        self.area = sum(each.area for each in self.pieces)
+        if len(self.pieces) == 1:
+            self.left, self.top, self.right, self.bottom = (
+                piece.left,
+                piece.top,
+                piece.right,
+                piece.bottom,
+            )
+            self.area = piece.area
+            return
+        self.left, self.top = min(self.left, piece.left), min(self.top, piece.top)
+        self.right, self.bottom = max(self.right, piece.right), max(self.bottom, piece.bottom)
+        self.area += piece.area
 
 
 def pieces_of(ink: Ink, threshold: float) -> tuple[list[Piece], NDArray[np.int32]]:
@@ -103,13 +110,13 @@ def lines_of(units: Sequence[Unit]) -> list[list[Unit]]:
     """The digits of each line, from top to bottom."""
     digits = sorted(units, key=lambda unit: unit.left)
     owner = np.arange(len(digits))
-    for n, one in enumerate(digits):
-        for m in range(n + 1, len(digits)):
-            other = digits[m]
-            shared = min(one.bottom, other.bottom) - max(one.top, other.top)
-            near = other.left - one.right < REACH * HEIGHT
-            if near and shared > 0.45 * min(one.high, other.high):
-                owner[owner == owner[m]] = owner[n]
+    boxes = np.array([(u.left, u.top, u.right, u.bottom) for u in digits]).reshape(-1, 4)
+    left, top, right, bottom = boxes.T
+    for n in range(len(digits)):
+        shared = np.minimum(bottom, bottom[n]) - np.maximum(top, top[n])
+        least = 0.45 * np.minimum(bottom - top, bottom[n] - top[n])
+        near = (left >= left[n]) & (left - right[n] < REACH * HEIGHT) & (shared > least)
+        owner[np.isin(owner, owner[near])] = owner[n]
     lines = [[digits[n] for n in np.flatnonzero(owner == root)] for root in np.unique(owner)]
     return sorted(lines, key=lambda line: float(np.mean([unit.middle[1] for unit in line])))
 
@@ -131,19 +138,24 @@ def digits_of(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Unit]:
     ]
     kept.sort(key=lambda piece: -piece.area)
     units: list[Unit] = []
+    boxes = np.full((MOST, 4), np.inf)  # of the units: left, top, right, bottom
     for piece in kept[:MOST]:
-        near = [(_distance(piece, unit), n) for n, unit in enumerate(units)]
-        if piece.high < 0.5 * size and near and min(near)[0] < 0.17 * size:
-            units[min(near)[1]].add(piece)
+        away = _distances(piece, boxes[: len(units)])
+        n = int(away.argmin()) if len(units) else 0
+        if piece.high < 0.5 * size and len(units) and away[n] < 0.17 * size:
+            units[n].add(piece)
         else:
+            n = len(units)
             units.append(Unit([piece]))
+        boxes[n] = units[n].left, units[n].top, units[n].right, units[n].bottom
     return [u for u in units if u.high >= 0.4 * size and u.area >= 0.015 * size * size]
 
 
-def _distance(one: Piece | Unit, other: Piece | Unit) -> float:
-    across = max(one.left, other.left) - min(one.right, other.right)
-    down = max(one.top, other.top) - min(one.bottom, other.bottom)
-    return float(np.hypot(max(across, 0), max(down, 0)))
+def _distances(one: Piece, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From a piece to each of the boxes (n, 4) of left, top, right, bottom, (n,)."""
+    across = np.maximum(boxes[:, 0] - one.right, one.left - boxes[:, 2])
+    down = np.maximum(boxes[:, 1] - one.bottom, one.top - boxes[:, 3])
+    return np.hypot(np.maximum(across, 0), np.maximum(down, 0))
 
 
 def slope_of(lines: Sequence[Sequence[Unit]]) -> float:
