@@ -18,7 +18,7 @@ SKEW = 8.0  # degrees by which rows may be tilted
 FAINT = 15  # ink that is no ruled line, of 255
 STEEP = 1.6  # height of a digit that no stroke of its own reaches across, in such heights
 UPRIGHT = 2.0  # likewise from top to bottom
-SOFT = 0.45  # share of faint ink less that of dark ink, from which it is no strokes
+SOFT = 0.1  # share of faint ink around digits less that of dark ink, from which these are clouds
 CROWDED = 0.15  # share of a page that ink covers, from which it had better be dark
 DARK = 0.63  # share of dark ink on a crowded page, at least
 MENDED = 5  # pixels of a stroke that a line may have cut
@@ -74,6 +74,21 @@ def ink_of(grey: NDArray[np.uint8], kernel: int) -> Ink:
     return np.asarray(255 - share)
 
 
+def above_ground(ink: Ink, window: int) -> Ink:
+    """Ink without what noise and soft shadows add to bare paper, the median around each pixel.
+
+    Args:
+        ink: Of a page.
+        window: In which digits cover less than half, in pixels.
+    """
+    cv2 = opencv()
+    tall, wide = ink.shape
+    size = max(1, wide // 3), max(1, tall // 3)  # noise is no longer there, and it is faster
+    small = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+    ground = cv2.resize(cv2.medianBlur(small, window // 3 | 1), (wide, tall))
+    return np.asarray(cv2.subtract(ink, ground))
+
+
 def levels_of(ink: Ink) -> Levels:
     """Of a page on which little is written."""
     cv2 = opencv()
@@ -86,16 +101,19 @@ def levels_of(ink: Ink) -> Levels:
     return Levels(stroke, middle, noise)
 
 
-def is_writing(ink: Ink, levels: Levels) -> bool:
+def is_writing(ink: Ink, mask: NDArray[np.bool_], levels: Levels) -> bool:
     """Whether ink looks like strokes: most of it dark, with steep edges, and not everywhere.
 
-    On the development set of `benchmarks/photographs.py` strokes are soft by 0.2 at most, those of
-    a very thin pen by 0.3; clouds by 0.6 and more.
+    Args:
+        ink: Of a page.
+        mask: Where something as large as a digit is.
+        levels: Of the ink.
     """
-    mask = ink > levels.threshold
+    cv2 = opencv()
     written = max(int(mask.sum()), 1)
-    dark = int((ink > 0.7 * levels.stroke).sum()) / written
-    edge = int((ink > 0.5 * levels.threshold).sum()) / written - 1
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    dark = int((ink[mask] > 0.7 * levels.stroke).sum()) / written
+    edge = int((ink[near] > 0.5 * levels.threshold).sum()) / written - 1
     return edge - dark < SOFT and (written < CROWDED * ink.size or dark > DARK)
 
 

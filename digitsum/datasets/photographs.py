@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from digitsum.datasets.ink import (
     STEEP,
     UPRIGHT,
+    above_ground,
     ink_of,
     is_writing,
     levels_of,
@@ -31,6 +32,7 @@ from digitsum.datasets.text_lines import (
     height_of_digits,
     in_order,
     lines_of,
+    mask_of,
     pieces_of,
     slope_of,
     strip_of_units,
@@ -124,14 +126,14 @@ def _lines_on(
 ) -> list[WrittenLine] | None:
     """The lines of a page whose digits are `HEIGHT` rows high."""
     cv2 = opencv()
-    ink = ink_of(page, int(0.7 * HEIGHT) | 1)
+    ink = above_ground(ink_of(page, int(0.5 * HEIGHT) | 1), int(1.6 * HEIGHT))
     levels = levels_of(ink)
     length = (STEEP * HEIGHT, UPRIGHT * HEIGHT)
     ink = without_rulings(ink, length, levels.stroke, tilt, 2.0)
     levels = levels_of(ink)
     pieces, labels = pieces_of(ink, levels.threshold)
     lines = lines_of(digits_of(pieces, ink.shape))
-    if not lines or not is_writing(ink, levels):
+    if not lines or not is_writing(ink, mask_of(lines, labels), levels):
         return None
     turn = np.array([[1.0, 0, 0], [0, 1, 0]])
     if abs(slope := slope_of(lines)) > 0.01:

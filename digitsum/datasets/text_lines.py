@@ -158,6 +158,13 @@ def _distances(one: Piece, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.hypot(np.maximum(across, 0), np.maximum(down, 0))
 
 
+def mask_of(lines: Sequence[Sequence[Unit]], labels: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which pixels (H, W) belong to the digits of lines."""
+    own = np.zeros(int(labels.max()) + 1, bool)
+    own[[piece.label for line in lines for unit in line for piece in unit.pieces]] = True
+    return own[labels]
+
+
 def slope_of(lines: Sequence[Sequence[Unit]]) -> float:
     """The slope of all lines together, drawn to 0 as far as they are short."""
     along, spread = 0.0, 4.0 * HEIGHT**2
