@@ -21,10 +21,11 @@ MARGIN = 4  # pixels left free around all digits
 BLACK = 0.02  # grey level of a strip's background, at most: a JPEG's black is not quite black
 FULL_CONTRAST = 0.5  # grey level that the digits of a strip reach
 INK = 0.25  # of the contrast, above which a pixel is written on
-FLAT = 2  # grey levels of 255 by which the ground of a drawing differs from its most frequent
-FLAT_SHARE = 0.6  # of the pixels of a drawing that are ground, at least
+FLAT = 1  # grey levels of 255 by which the ground of a drawing differs from its most frequent
+FLAT_SHARE = 0.8  # of the bare pixels of a drawing that do not differ more, at least
+FAINT = 0.08  # of the contrast, above which a pixel may belong to a ruled line
 LOOKED_AT = 800  # pixels of a row or a column that are looked at to tell drawings
-RULED = 0.7  # share of a row or a column that ink covers where it is a ruled line
+RULED = 0.4  # share of a row or a column that ink covers in one piece where it is a ruled line
 SMALLEST = 24  # rows and columns of a photograph
 
 
@@ -61,6 +62,21 @@ def is_strip(grey: NDArray[Any]) -> bool:
     return bool(np.median(_edge(grey)) < BLACK * white and int(grey.max()) >= FULL_CONTRAST * white)
 
 
+def is_even(grey: NDArray[Any]) -> bool:
+    """Whether most bare pixels of a page (H, W), uint8 or uint16, have the same level."""
+    some = _sampled(grey)
+    counts = np.bincount(some.ravel(), minlength=256)
+    ground = int(counts.argmax())
+    away = np.abs(np.arange(256) - ground)
+    bare = counts[away <= INK * np.abs(some - ground).max()].sum()  # what is not written on
+    return bool(counts[away <= FLAT].sum() >= FLAT_SHARE * bare)
+
+
+def _sampled(grey: NDArray[Any]) -> NDArray[np.int64]:
+    step = -(-max(grey.shape) // LOOKED_AT)
+    return grey[::step, ::step].astype(np.int64) * 255 // np.iinfo(grey.dtype).max
+
+
 def is_photograph(grey: NDArray[Any]) -> bool:
     """Whether a page (H, W) is more than a drawing of one line on an even ground.
 
@@ -71,20 +87,29 @@ def is_photograph(grey: NDArray[Any]) -> bool:
     """
     if is_strip(grey) or min(grey.shape) < SMALLEST:
         return False
-    step = -(-max(grey.shape) // LOOKED_AT)
-    some = grey[::step, ::step].astype(np.int64) * 255 // np.iinfo(grey.dtype).max
-    counts = np.bincount(some.ravel(), minlength=256)
-    ground = int(counts.argmax())
-    away = np.abs(some - ground)
-    if away.max() <= 2 * FLAT:
+    some = _sampled(grey)
+    away = np.abs(some - int(np.bincount(some.ravel()).argmax()))
+    if away.max() <= 4 * FLAT:
         return False  # nothing is on it
-    if counts[max(0, ground - FLAT) : ground + FLAT + 1].sum() < FLAT_SHARE * some.size:
+    if not is_even(grey):
         return True
     ink = away > INK * away.max()
-    ruled = max(ink.mean(0).max(), ink.mean(1).max()) > RULED and min(some.shape) > 2 * ROWS
+    faint = away > max(2 * FLAT, FAINT * away.max())
+    if min(ink.shape) > 2 * ROWS and (_is_ruled(faint) or _is_ruled(faint.T)):
+        return True
     first, last = extents(ink.astype(np.uint8), np.array([False, True]))
     tall = last.max() + 1 - first.min()
-    return bool(ruled or tall > 2 * digit_height(first, last))
+    return bool(tall > 2 * digit_height(first, last))
+
+
+def _is_ruled(ink: NDArray[np.bool_]) -> bool:
+    """Whether ink (H, W) goes from the left edge to the right one, or far in one row."""
+    if ink[:, 0].any() and ink[:, -1].any():
+        return True
+    bare = np.pad(~ink, ((0, 0), (1, 1)), constant_values=True)
+    row, column = np.nonzero(bare)
+    runs = np.diff(column)[np.diff(row) == 0] - 1
+    return bool(runs.max() > RULED * ink.shape[1])
 
 
 def _edge(grey: NDArray[Any]) -> NDArray[Any]:

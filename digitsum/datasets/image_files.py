@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from digitsum.datasets.arrays import ImageFile, as_strips, strip_shape
 from digitsum.datasets.drawings import (
     check_width,
+    is_even,
     is_photograph,
     strip_of,
 )
@@ -144,6 +145,9 @@ def _lines(grey: NDArray[Any], path: Path, page: int) -> list[InMemoryStrips]:
             lines = written_lines(grey, path)
         except InstallationError:
             lacking = True
+        except DataError:
+            if not is_even(grey):
+                raise
         else:
             several = len(lines) > 1
             for line in lines:
