@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from digitsum.datasets.appearance import warn_of_appearance
-from digitsum.datasets.arrays import ImageFile
 from digitsum.datasets.counts import in_words
-from digitsum.datasets.fitting import FittedFile
 from digitsum.datasets.folders import named
-from digitsum.datasets.image_files import InMemoryStrips, files_of, open_image
+from digitsum.datasets.image_files import InMemoryStrips, OpenedFile, files_of, open_image
 from digitsum.datasets.pairs import counts_path, read_counts
 from digitsum.datasets.pictures import is_multi_picture
 from digitsum.datasets.strips import slices
@@ -24,7 +22,7 @@ from digitsum.errors import DataError, prefixed
 from digitsum.inference import DigitCount, LoadedModel, load_model
 from digitsum.predictions import Predictions
 
-OpenedFile = ImageFile | FittedFile | InMemoryStrips
+NONE = np.zeros((0, 40, 28), np.uint8)  # no strips
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,9 @@ class FilePredictions:
     start: int  # number of the first strip in the file; a picture has one for each page
     strips: NDArray[np.uint8]  # (n, 40, W)
     predictions: Predictions  # which keep these strips too
+    line: int | None = None  # which of several on the page of a photograph, from 1 at the top
+    box: tuple[int, int, int, int] | None = None  # where it stands there: left, top, right, bottom
+    places: NDArray[np.float32] | None = None  # (W, 2): x and y there of each column of the strip
 
     def __repr__(self) -> str:
         return f"FilePredictions({self.file}, from strip {self.start}: {self.predictions!r})"
@@ -117,6 +118,12 @@ class FilePredictor:
                 f"read was only the first picture in {named(several)}: the others in such a file "
                 "(MPO) are previews or views of the same"
             )
+        unread = {file.path for file in self.files if getattr(file, "is_unread_photograph", False)}
+        if unread:
+            self.notes.append(
+                f"taken for plain drawings of one line: {named(sorted(map(str, unread)))}; to read "
+                "photographs of paper: pip install 'digitsum[pictures]'"
+            )
         if self.broken and not self.files:
             first, count = next(iter(self.broken.values())), len(self.broken)
             raise DataError(f"none of {count} files can be read: {first}") if count > 1 else first
@@ -154,12 +161,20 @@ class FilePredictor:
 
     def __iter__(self) -> Iterator[FilePredictions]:
         for file, rows, counts in zip(self.files, self.rows, self.counts, strict=True):
-            first = file.first if isinstance(file, InMemoryStrips) else 0
+            line = file if isinstance(file, InMemoryStrips) else InMemoryStrips(file.path, NONE)
             for start, strips in slices(file, rows):
                 known = None if counts is None else counts[start : start + len(strips)]
                 found = self.model.predict_strips(strips, self.count, known)
                 found = replace(found, strips=strips)
-                yield FilePredictions(str(file.path), first + start, strips, found)
+                yield FilePredictions(
+                    str(file.path),
+                    line.first + start,
+                    strips,
+                    found,
+                    line.line,
+                    line.box,
+                    line.places,
+                )
 
 
 def predict_files(

@@ -64,7 +64,7 @@ def test_the_main_job() -> None:
     }  # fmt: skip
     assert "48" in ok("eval", "cnn.pt").stdout
     lines = ok("predict", "strips/data0.npy", "--model", "cnn.pt").stdout.splitlines()
-    assert lines[0] == "file,index,sum,value,confidence,count_probability,digits,positions"
+    assert lines[0] == "file,index,line,sum,value,confidence,count_probability,digits,positions"
     assert len(lines) == 31
     assert lines[1].startswith("strips/data0.npy,0,")
     assert lines[1].endswith(",,,")

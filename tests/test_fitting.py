@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 import digitsum
 from digitsum.datasets import fitting
 from digitsum.datasets.arrays import ImageFile
+from digitsum.datasets.drawings import strip_of
 from digitsum.datasets.fitting import FittedFile, fit_strips, needs_fit, open_strips
-from digitsum.datasets.image_files import open_image, strip_of
+from digitsum.datasets.image_files import open_image
 from digitsum.datasets.synthesis import Composition, compose
 from digitsum.errors import DataError
 from digitsum.inference import LoadedModel, load_model
@@ -147,7 +148,7 @@ def test_commands_take_fit(low: np.ndarray, made: Composition) -> None:
     words = ["eval", "reader", "--data", "low", "--fit", "--digits-per-strip", 3, "--json"]
     scored = json.loads(ok(*words).stdout)["splits"]["data"]
     rows = ok("predict", "low/data0.npy", "--fit", "--digits-per-strip", 3).stdout.splitlines()[1:]
-    right = np.array([int(row.split(",")[2]) for row in rows]) == np.load("low/lab0.npy")
+    right = np.array([int(row.split(",")[3]) for row in rows]) == np.load("low/lab0.npy")
     assert scored["exact_accuracy"] == pytest.approx(100 * right.mean())
     data = digitsum.open_data("low", fit=True)
     assert data.images().shape == data.files[0].shape

@@ -28,8 +28,9 @@ from digitsum import file_kinds
 from digitsum.datasets import open_data
 from digitsum.datasets.arrays import ImageFile, as_strips, read_labels
 from digitsum.datasets.digits import load_digits
+from digitsum.datasets.drawings import strip_of
 from digitsum.datasets.folders import by_number
-from digitsum.datasets.image_files import open_image, strip_of
+from digitsum.datasets.image_files import open_image
 from digitsum.datasets.pictures import grey_pages
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import CheckpointError, DataError, RecipeError, UsageError
@@ -346,20 +347,20 @@ def old_digit_height(written: np.ndarray) -> float:
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.integers(1, 12), st.integers(1, 40), st.floats(0, 1), st.integers(0, 99))
 def test_the_height_of_digits_is_what_it_was(high: int, wide: int, ink: float, seed: int) -> None:
-    from digitsum.datasets import image_files
+    from digitsum.datasets import drawings
 
     written = np.random.default_rng(seed).random((high, wide)) < ink**2
     if written.any():
         for band in (1, 3 * wide, 1 << 20):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(image_files, "BAND", band)
-                first, last = image_files.extents(written.astype(np.uint8), np.array([False, True]))
-            assert image_files.digit_height(first, last) == old_digit_height(written)
+                patch.setattr(drawings, "BAND", band)
+                first, last = drawings.extents(written.astype(np.uint8), np.array([False, True]))
+            assert drawings.digit_height(first, last) == old_digit_height(written)
 
 
 def test_a_picture_is_looked_at_once_however_many_columns_it_has() -> None:
     """The pieces between empty columns were cut out one by one, each through all rows."""
-    from digitsum.datasets.image_files import digit_height
+    from digitsum.datasets.drawings import digit_height
 
     last = np.resize([-1, 39], 2 * MB)
     assert digit_height(np.where(last < 0, 40, 0), last) == 40

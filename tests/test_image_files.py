@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from digitsum.cli import app
 from digitsum.datasets import image_files, pictures
-from digitsum.datasets.image_files import SUFFIXES, open_images, strip_of
+from digitsum.datasets.drawings import strip_of
+from digitsum.datasets.image_files import SUFFIXES, open_images
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import DataError
 from digitsum.inference import LoadedModel, load_model
@@ -98,7 +99,7 @@ def test_folders_are_read_in_the_order_of_their_numbers(made) -> None:
     assert result.exit_code == 0, result.output
     rows = [line.split(",") for line in result.stdout.splitlines()[1:]]
     assert [row[0] for row in rows] == ["scans/2.jpeg", "scans/9.PNG", "scans/10.png"]
-    assert [row[2] for row in rows] == ["2", "9", "1"]
+    assert [row[3] for row in rows] == ["2", "9", "1"]
 
 
 def test_npz_files_are_read_up_to_a_size(made, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ def test_a_wheel_is_small_whole_and_runs_on_its_own(tmp_path: Path) -> None:
     )
     done = python("-c", code)
     assert str(tmp_path / "site") in done.stderr
-    assert done.stdout.startswith("file,index,sum,value")
+    assert done.stdout.startswith("file,index,line,sum,value")
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from conftest import ok
 from PIL import Image, TiffImagePlugin, features
 
 from digitsum.datasets import pictures
-from digitsum.datasets.image_files import open_image, open_images, strip_of
+from digitsum.datasets.drawings import strip_of
+from digitsum.datasets.image_files import open_image, open_images
 from digitsum.datasets.pictures import FORMATS, SUFFIXES, grey_pages
 from digitsum.datasets.synthesis import Composition
 from digitsum.errors import DataError

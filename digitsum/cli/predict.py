@@ -29,10 +29,10 @@ def predict(
         list[Path],
         typer.Argument(
             help="Strips: .npy files of any length, .npz files, pictures of any size (PNG, JPEG, "
-            "TIFF, BMP, GIF, WebP, PGM, JPEG 2000, AVIF; one strip for each page), folders of "
-            "pictures or of .npy files, a pattern in quotes such as 'scans/*.png', or - for a list "
-            "of all these on stdin, one a line. A file that cannot be read is named, the others "
-            "are predicted, and the exit code is 1.",
+            "TIFF, BMP, GIF, WebP, PGM, JPEG 2000, AVIF; one strip for each page, or for each line "
+            "of digits on a photograph), folders of pictures or of .npy files, a pattern in quotes "
+            "such as 'scans/*.png', or - for a list of all these on stdin, one a line. A file that "
+            "cannot be read is named, the others are predicted, and the exit code is 1.",
             metavar="IMAGES",
         ),
     ],
@@ -100,17 +100,29 @@ def predict(
             rich_help_panel=options.OUTPUT,
         ),
     ] = False,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT",
+            help="Draw the lines, digits and sums into the picture and write it: a .png or .jpg; "
+            "of several pictures, a folder.",
+            show_default="none is drawn",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Predict the sum of each strip.
 
-    The columns are file, index, sum, value, confidence, count_probability (how likely the strip
-    holds the known number of digits at all: near 0 for what cannot be read), digits and positions
-    (the pixel where each digit stands). A regressor leaves all after value empty.
+    The columns are file, index, line (where a page holds several), sum, value, confidence,
+    count_probability (how likely the strip holds the known number of digits at all: near 0 for what
+    cannot be read), digits and positions (the pixel where each digit stands). A regressor leaves
+    all after value empty.
 
     A countN.npy beside a dataN.npy says how many digits each of its strips holds.
     """
     from digitsum.cli import writers
+    from digitsum.cli.annotating import annotator
     from digitsum.cli.display import progress_bar, say, say_overlap
     from digitsum.cli.terminal_images import show_predictions
     from digitsum.datasets.folders import named
@@ -143,10 +155,13 @@ def predict(
             kind, out, loaded.name, loaded.arch, number == 1, min_confidence, overwrite
         )
         bar = progress_bar("predicting", len(found)) if out else nullcontext(_nothing)
-        with nullcontext(_nothing) if show and out is None else writer as write, bar as advance:
+        drawing = annotator(annotate, found.files, overwrite) if annotate else nullcontext(_nothing)
+        writing = nullcontext(_nothing) if show and out is None else writer
+        with writing as write, drawing as mark, bar as advance:
             for chunk in found:
                 write(chunk)
                 draw(chunk)
+                mark(chunk)
                 overlap += overlap_of_strips(loaded.checkpoint, chunk.strips)
                 counts.add(chunk.predictions)
                 probability = chunk.predictions.probability

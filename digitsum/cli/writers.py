@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from digitsum.predictions import Prediction
 
 COLUMNS = (
-    "file", "index", "sum", "value", "confidence", "count_probability", "digits", "positions",
+    "file", "index", "line", "sum", "value", "confidence", "count_probability", "digits",
+    "positions",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what one begins with
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".npy": "npy", ".json": "json"}
@@ -98,7 +99,12 @@ def _lines(
 
     def write(chunk: FilePredictions) -> None:
         for index, prediction in enumerate(chunk.predictions, chunk.start):
-            row = {"file": told(chunk.file), "index": index, **_plain(prediction)}
+            row = {
+                "file": told(chunk.file),
+                "index": index,
+                "line": chunk.line,
+                **_plain(prediction),
+            }
             if min_confidence is not None:
                 row["confident"] = (prediction.probability or 0) >= min_confidence
             if kind == "csv":

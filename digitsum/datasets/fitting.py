@@ -2,7 +2,7 @@
 
 Strips of 28 rows, single digits of 28x28 or 20x20, scans of 64 rows: of each one the margins are
 cut, its digits are scaled to the height that MNIST's have, and set in the middle of 40 rows (see
-`image_files.strip_of`). A file of them gives strips of one width: the widest's, the others end in
+`drawings.strip_of`). A file of them gives strips of one width: the widest's, the others end in
 black. What has 40 rows already stays as it is.
 
 Letters: N strips, H rows and W columns as they are stored.
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.datasets.arrays import Described, ImageFile, Stored, as_strips, in_levels, scale_of
-from digitsum.datasets.image_files import strip_of
+from digitsum.datasets.drawings import strip_of
 from digitsum.datasets.npy import NpyFile
 from digitsum.datasets.strips import FLAT_WIDTH, MAX_WIDTH, MIN_WIDTH, ROWS
 from digitsum.errors import DataError

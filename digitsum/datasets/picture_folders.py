@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.counts import as_counts
+from digitsum.datasets.drawings import strip_of
 from digitsum.datasets.folders import left_out, named
-from digitsum.datasets.image_files import open_image, strip_of
+from digitsum.datasets.image_files import open_image
 from digitsum.datasets.pairs import NUMBERED
 from digitsum.datasets.strips import MIN_WIDTH, ROWS, KnownDigits, StripSet
 from digitsum.datasets.sums_csv import COLUMNS, NAME, LabelledPicture, SumsTable, is_csv, read_sums

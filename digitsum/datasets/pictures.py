@@ -78,6 +78,29 @@ def grey_pages(path: Path) -> Iterator[NDArray[Any]]:
             yield _grey(page, path)
 
 
+def colour_page(path: Path) -> Image.Image:
+    """The first page of a picture in colour, upright, as `grey_pages` has it in grey.
+
+    Raises:
+        DataError: See `grey_pages`.
+    """
+    from PIL import Image, ImageOps
+
+    with _one_line(path), _opened(path) as (image, _):
+        _check_size(path, image, 1, image.width * image.height)
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        if (
+            upright.mode.startswith(("I", "F"))
+            or "A" in upright.mode
+            or "transparency" in image.info
+        ):
+            grey = next(grey_pages(path))  # as it was read
+            levels = grey if grey.dtype == np.uint8 else (grey >> 8).astype(np.uint8)
+            return Image.fromarray(levels).convert("RGB")
+        return upright.convert("RGB")
+
+
 def is_multi_picture(path: Path) -> bool:
     """Whether a file is a JPEG with several pictures in it, of which the first is read."""
     try:

@@ -1,0 +1,223 @@
+"""Photographs and pages of handwriting on paper, drawn with a pen on the spot."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ok, run
+from handwriting import written
+from PIL import Image, ImageDraw, ImageFilter
+
+from digitsum.datasets.drawings import is_photograph, strip_of
+from digitsum.datasets.image_files import open_images
+from digitsum.datasets.photographs import written_lines
+from digitsum.errors import DataError
+from digitsum.file_predictor import predict_files
+from digitsum.inference import LoadedModel, load_model
+
+LINES = ["3058", "71429", "604"]
+PAPER, PEN = 225, 45
+
+
+@pytest.fixture(scope="module")
+def reader() -> LoadedModel:
+    return load_model("reader", "cpu")
+
+
+@pytest.fixture
+def _opencv() -> None:
+    pytest.importorskip("cv2", reason="photographs need OpenCV, which is not installed")
+
+
+needs_opencv = pytest.mark.usefixtures("_opencv")
+
+
+def sheet(
+    lines: list[str],
+    height: int = 60,
+    pen: float = 0.09,
+    ruled: float = 0,
+    squared: bool = False,
+    tilt: float = 0,
+    ink: int = PEN,
+    paper: int = PAPER,
+    ruling: int = 150,
+) -> np.ndarray:
+    """Lines of digits on paper, (H, W) uint8; lengths in heights of a digit."""
+    size = (round(height * (max(map(len, lines)) + 3)), round(height * (2 * len(lines) + 2)))
+    image = Image.new("L", size, paper)
+    draw = ImageDraw.Draw(image)
+    for y in np.arange(0.3, size[1] / height, ruled) if ruled else ():
+        draw.line((0, height * y, size[0], height * y), fill=ruling, width=2)
+    for x in np.arange(0.3, size[0] / height, ruled) if squared else ():
+        draw.line((height * x, 0, height * x, size[1]), fill=ruling, width=2)
+    for number, digits in enumerate(lines):
+        for stroke in written(digits, 1.4 * height, height * (1.2 + 2 * number), height, 0.4):
+            draw.line(stroke, fill=ink, width=max(2, round(pen * height)), joint="curve")
+    image = image.rotate(tilt, Image.Resampling.BICUBIC, fillcolor=paper)
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(0.8)))
+
+
+def lit(page: np.ndarray, shadow: float = 0.5, grain: float = 3) -> np.ndarray:
+    """A page under a light that falls off to the right, half of it in a shadow."""
+    rng = np.random.default_rng(0)
+    tall, wide = page.shape
+    y, x = np.mgrid[0:tall, 0:wide] / max(page.shape)
+    light = (1 - 0.4 * x) * np.where(y + 0.4 * x > 0.5 * (tall / wide + 0.4), shadow, 1)
+    return np.clip(page * light + rng.normal(0, grain, page.shape), 0, 255).astype(np.uint8)
+
+
+def read(reader: LoadedModel, page: np.ndarray) -> list[str]:
+    """The digits of each line of a page."""
+    strips = [line.strip for line in written_lines(page, "page")]
+    found = [reader.predict(strip[None], "any").digits for strip in strips]
+    return ["".join(map(str, row[0])) for row in found if row is not None]
+
+
+@needs_opencv
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(lit(sheet(LINES)), id="shadow"),
+        pytest.param(lit(sheet(LINES, ruled=2.0)), id="ruled"),
+        pytest.param(lit(sheet(LINES, ruled=0.5, squared=True)), id="squared"),
+        pytest.param(lit(sheet(LINES, ruled=0.5, squared=True, ruling=60)), id="dark-squares"),
+        pytest.param(lit(sheet(LINES, tilt=5, ruled=2.0)), id="tilted"),
+        pytest.param(lit(sheet(LINES, height=28)), id="small"),
+        pytest.param(lit(sheet(LINES, height=200)), id="large"),
+        pytest.param(lit(sheet(LINES, height=100, pen=0.04)), id="thin-pen"),
+        pytest.param(lit(sheet(LINES, ink=230, paper=60), 0.8), id="blackboard"),
+        pytest.param(lit(sheet(LINES)).astype(np.uint16) * 257, id="16-bit"),
+    ],
+)
+def test_lines_are_found_and_read(reader: LoadedModel, page: np.ndarray) -> None:
+    assert is_photograph(page)
+    assert read(reader, page) == LINES
+
+
+@needs_opencv
+def test_boxes_and_places_are_those_of_the_digits() -> None:
+    page = lit(sheet(LINES, height=60))
+    for number, line in enumerate(written_lines(page, "page")):
+        left, top, right, bottom = line.box
+        assert abs(top - 60 * (1.2 + 2 * number)) < 10
+        assert abs(bottom - 60 * (2.2 + 2 * number)) < 10
+        assert abs(left - 1.4 * 60) < 10
+        assert line.places.shape == (line.strip.shape[1], 2)
+        columns = np.flatnonzero(line.strip.max(0) > 128)
+        x, y = line.places[columns].T
+        assert (np.diff(x) >= 0).all()
+        assert abs(x[0] - left) < 10
+        assert abs(x[-1] - right) < 10
+        assert ((y > top) & (y < bottom)).all()
+
+
+@needs_opencv
+@pytest.mark.parametrize("kind", ["paper", "squares", "noise", "clouds"])
+def test_what_is_no_handwriting_is_said(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    blank = np.full((400, 600), PAPER, np.uint8)
+    squares = blank.copy()
+    squares[::30] = squares[:, ::30] = 140
+    clouds = Image.fromarray(rng.integers(0, 255, (40, 60), np.uint8)).resize((600, 400))
+    page = {
+        "paper": lit(blank),
+        "squares": lit(squares),
+        "noise": rng.integers(0, 255, (400, 600), np.uint8),
+        "clouds": np.asarray(clouds),
+    }[kind]
+    Image.fromarray(page).save("page.png")
+    with pytest.raises(DataError, match=r"page\.png: no line of handwriting was found"):
+        open_images([Path("page.png")])
+
+
+def test_drawings_stay_with_what_reads_them() -> None:
+    drawing = sheet(["3058"])
+    strip = strip_of(drawing, "drawing")
+    assert not is_photograph(drawing)
+    assert not is_photograph(255 - drawing)
+    assert not is_photograph(strip)
+    assert not is_photograph(np.full((90, 90), 17, np.uint8))
+    Image.fromarray(drawing).save("drawing.png")
+    (opened,) = open_images([Path("drawing.png")])
+    np.testing.assert_array_equal(opened[:][0], strip)
+
+
+@needs_opencv
+def test_a_row_for_each_line_of_each_file() -> None:
+    Image.fromarray(lit(sheet(LINES))).save("page.png")
+    Image.fromarray(lit(sheet(["42"]))).save("one.jpg")
+    found = ok("predict", "page.png", "one.jpg", "--digits-per-strip", "any").stdout.splitlines()
+    rows = list(csv.DictReader(found))
+    assert [(row["file"], row["index"], row["line"], row["sum"]) for row in rows] == [
+        ("page.png", "0", "1", "16"),
+        ("page.png", "0", "2", "23"),
+        ("page.png", "0", "3", "10"),
+        ("one.jpg", "0", "", "6"),
+    ]
+
+
+@needs_opencv
+def test_pages_without_writing_are_left_out_among_others() -> None:
+    Image.fromarray(lit(np.full((400, 600), PAPER, np.uint8))).save("blank.png")
+    Image.fromarray(lit(sheet(["42"]))).save("one.png")
+    result = run("predict", "blank.png", "one.png", "--digits-per-strip", "any")
+    assert result.exit_code == 1
+    assert "left out: blank.png: no line of handwriting was found" in result.stderr
+    assert len(result.stdout.splitlines()) == 2
+
+
+@needs_opencv
+def test_what_was_read_is_drawn_into_pictures() -> None:
+    page = lit(sheet(LINES))
+    Image.fromarray(page).save("page.png")
+    Image.fromarray(sheet(["42"])).save("drawing.png")
+    ok("predict", "page.png", "--digits-per-strip", "any", "--annotate", "read.png")
+    drawn = np.asarray(Image.open("read.png"))
+    assert drawn.shape == (*page.shape, 3)
+    (line, *_) = written_lines(page, "page")
+    left, top, right, bottom = line.box
+    coloured = np.ptp(drawn.astype(int), axis=2) > 40
+    assert coloured[top - 40 : bottom + 20, left - 20 : right + 60].mean() > 0.02
+    result = run("predict", "page.png", "--digits-per-strip", "any", "--annotate", "read.png")
+    assert result.exit_code == 2
+    assert "read.png" in result.stderr
+    ok("predict", "page.png", "drawing.png", "--digits-per-strip", "any", "--annotate", "out")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["drawing.png", "page.png"]
+
+
+@pytest.mark.parametrize(
+    ("images", "out", "said"),
+    [
+        (["a.png", "b.png"], "x.png", "give a folder, there are 2 pictures"),
+        (["a.png", "more/a.png"], "out", "two of the pictures have the same name"),
+        (["strips.npy"], "x.png", r"strips.npy is none"),
+        (["a.png"], "a.png", "a.png"),
+    ],
+)
+def test_annotations_that_cannot_be(images: list[str], out: str, said: str) -> None:
+    Path("more").mkdir()
+    for name in ("a.png", "b.png", "more/a.png"):
+        Image.fromarray(sheet(["42"])).save(name)
+    np.save("strips.npy", np.zeros((2, 40, 84), np.uint8))
+    result = run("predict", *images, "--digits-per-strip", "2", "--annotate", out, "--overwrite")
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_without_opencv_photographs_are_said_to_need_it(
+    reader: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    Image.fromarray(lit(sheet(LINES))).save("page.png")
+    Image.fromarray(sheet(["42"])).save("drawing.png")
+    found = predict_files(reader, ["page.png", "drawing.png"], "any")
+    (note,) = found.notes
+    assert "page.png" in note
+    assert "drawing.png" not in note
+    assert "pip install 'digitsum[pictures]'" in note
+    assert len(list(found)) == 2
