@@ -107,7 +107,7 @@ def test_predict_writes_every_form_with_the_same_sums(project: Path, suffix: str
     if suffix == "npy":
         sums = np.load(text).tolist()
     elif suffix == "csv":
-        sums = [int(line.split(",")[2]) for line in text.read_text().splitlines()[1:]]
+        sums = [int(line.split(",")[3]) for line in text.read_text().splitlines()[1:]]
     else:
         lines = text.read_text().splitlines()
         rows = (
@@ -120,7 +120,7 @@ def test_predict_writes_every_form_with_the_same_sums(project: Path, suffix: str
         assert rows[0]["confidence"] is None
         sums = [row["sum"] for row in rows]
     values = ok("predict", "strips/data0.npy", "--model", "a.pt").stdout.splitlines()[1:]
-    assert sums == 2 * [round(float(line.split(",")[3])) for line in values]
+    assert sums == 2 * [round(float(line.split(",")[4])) for line in values]
 
 
 @pytest.mark.parametrize(("out", "format", "form"), [
