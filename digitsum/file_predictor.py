@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from digitsum.datasets.appearance import warn_of_appearance
+from digitsum.datasets.appearance import Invert, light_on_dark, warn_of_appearance
 from digitsum.datasets.counts import in_words
 from digitsum.datasets.folders import named
 from digitsum.datasets.image_files import InMemoryStrips, OpenedFile, files_of, open_image
@@ -57,6 +57,7 @@ class FilePredictor:
         skip_broken: Whether files that cannot be predicted are left out, as long as one can.
         counts: How many digits each strip holds, (N,), those of all files in order.
         fit: Whether strips of other heights are brought to 40 rows; see `datasets.fitting`.
+        invert: Which strips of arrays are inverted; see `LoadedModel.invert`.
 
     Attributes:
         broken: Files that were left out, and why.
@@ -77,6 +78,7 @@ class FilePredictor:
         skip_broken: bool = False,
         counts: ArrayLike | None = None,
         fit: bool = False,
+        invert: Invert = "auto",
     ) -> None:
         self.model, self.count = model, model.digit_count(digits_per_strip)
         given = [paths] if isinstance(paths, str | Path) else paths
@@ -95,7 +97,13 @@ class FilePredictor:
         known = model.known_counts(counts, digits_per_strip, sum(lengths), narrowest)
         if known is not None:
             self.counts = list(np.split(known, np.cumsum(lengths)[:-1]))
-        warn_of_appearance(self.files, str(given[0]) if len(given) == 1 else f"{len(given)} files")
+        which = model.invert(invert)
+        self.inverts: list[Invert] = [
+            "no" if isinstance(file, InMemoryStrips) and file.is_picture else which
+            for file in self.files
+        ]
+        name = str(given[0]) if len(given) == 1 else f"{len(given)} files"
+        warn_of_appearance(self.files, name, self.inverts)
         self.rows = shard_rows(lengths, *shard, batch=model.device.batch)
 
     def __repr__(self) -> str:
@@ -160,9 +168,11 @@ class FilePredictor:
         return sum(len(rows) for rows in self.rows)
 
     def __iter__(self) -> Iterator[FilePredictions]:
-        for file, rows, counts in zip(self.files, self.rows, self.counts, strict=True):
+        files = zip(self.files, self.rows, self.counts, self.inverts, strict=True)
+        for file, rows, counts, invert in files:
             line = file if isinstance(file, InMemoryStrips) else InMemoryStrips(file.path, NONE)
-            for start, strips in slices(file, rows):
+            for start, stored in slices(file, rows):
+                strips, _ = light_on_dark(stored, invert)
                 known = None if counts is None else counts[start : start + len(strips)]
                 found = self.model.predict_strips(strips, self.count, known)
                 found = replace(found, strips=strips)
@@ -185,6 +195,7 @@ def predict_files(
     skip_broken: bool = False,
     counts: ArrayLike | None = None,
     fit: bool = False,
+    invert: Invert = "auto",
 ) -> FilePredictor:
     """Predictions for whole files, a chunk at a time; see `FilePredictor`.
 
@@ -197,6 +208,7 @@ def predict_files(
             `broken` of what is returned says which and why. By default the first one raises.
         counts: How many digits each strip holds, (N,), those of all files in order.
         fit: Whether strips of other heights are brought to 40 rows.
+        invert: Which strips of arrays are inverted; see `LoadedModel.invert`.
 
     Raises:
         DataError: A file is missing or broken, or the model does not take its strips.
@@ -204,7 +216,7 @@ def predict_files(
         CheckpointError: The model cannot be loaded.
     """
     loaded = model if isinstance(model, LoadedModel) else load_model(model)
-    return FilePredictor(loaded, paths, digits_per_strip, shard, skip_broken, counts, fit)
+    return FilePredictor(loaded, paths, digits_per_strip, shard, skip_broken, counts, fit, invert)
 
 
 def shard_rows(counts: Sequence[int], shard: int, shards: int, batch: int) -> list[range]:

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from digitsum.ambient import default_settings
 from digitsum.checkpoint import Checkpoint, load_checkpoint
 from digitsum.coercion import plain
-from digitsum.datasets.appearance import warn_of_appearance
+from digitsum.datasets import NAMES
+from digitsum.datasets.appearance import Invert, light_on_dark, warn_of_appearance
 from digitsum.datasets.arrays import as_strips
 from digitsum.datasets.counts import as_counts
 from digitsum.datasets.digits import load_digits
@@ -40,6 +41,8 @@ from digitsum.predictions import CountCheck, Predictions
 from digitsum.recipe import Recipe
 
 LARGEST_SUM = 2**31  # that a label may be
+# names of strips that are light on dark for certain
+COMPOSED = {*NAMES, "benchmarks/weights.py", "scripts/weights.py"}
 INT8_SAMPLES = 256  # strips on which the ranges of 8-bit integers are measured
 
 DigitCount = int | Literal["any"] | None  # None: as many as the model was trained on
@@ -87,6 +90,7 @@ class LoadedModel:
         digits_per_strip: DigitCount = None,
         counts: ArrayLike | None = None,
         fit: bool = False,
+        invert: Invert = "auto",
     ) -> Predictions:
         """Predictions for strips in any shape and type that files hold.
 
@@ -97,6 +101,7 @@ class LoadedModel:
             counts: How many digits each strip holds, (N,), where that differs.
             fit: Whether strips of other heights are brought to 40 rows; see
                 `digitsum.datasets.fitting`.
+            invert: Which strips are inverted; see `invert`.
 
         Returns:
             Predictions that keep their strips, so that a notebook can show them.
@@ -110,11 +115,25 @@ class LoadedModel:
         strips = fit_strips(given, "images") if fit else as_strips(given, "images")
         count = self.digit_count(digits_per_strip)
         known = self.known_counts(counts, digits_per_strip, len(strips), strips.shape[2])
-        warn_of_appearance([strips], "images")
+        warn_of_appearance([strips], "images", [which := self.invert(invert)])
+        strips, _ = light_on_dark(strips, which)
         found = replace(self.predict_strips(strips, count, known), strips=strips)
         if message := CountCheck().add(found).warning(None if known is not None else count):
             warnings.warn(message, DataWarning, stacklevel=2)
         return found
+
+    def invert(self, asked: Invert) -> Invert:
+        """Which strips of arrays to invert: `auto`, those that are dark on light, or all or none.
+
+        `auto` is `no` for a model that was trained on a person's own strips: these may have been
+        dark on light too.
+
+        Raises:
+            UsageError: It is none of these.
+        """
+        if asked not in ("auto", "yes", "no"):
+            raise UsageError(f"invert {asked!r}: give auto, yes or no")
+        return asked if asked != "auto" or set(self.checkpoint.data["name"]) <= COMPOSED else "no"
 
     def known_counts(
         self, counts: ArrayLike | None, digits_per_strip: DigitCount, strips: int, width: int

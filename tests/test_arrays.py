@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,6 @@ def in_two_lines(strips: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("strips", "said"),
     [
-        (255 - WRITTEN, "12 of 12 strips dark on light"),
         (WRITTEN // 2 + 60, "12 of 12 strips on a grey background"),
         (np.concatenate([WRITTEN, np.zeros_like(WRITTEN[:3])]), "3 of 15 strips blank"),
         (noisy(WRITTEN), "12 of 12 strips noisy"),
@@ -494,3 +494,29 @@ def test_numbers_that_are_nearly_0_are_0_whatever_numpy_does_about_them() -> Non
     stored[:, 9, 9], stored[0, 5, 5] = 1, 1e-310
     with np.errstate(all="raise"):
         assert opened(stored, np.zeros(2)).images()[0, 5, 5] == 0
+
+
+def test_strips_that_are_dark_on_light_are_inverted_unless_they_may_be_meant() -> None:
+    reader = load_model("reader", "cpu", "fp32")
+    np.save("data0.npy", dark := 255 - WRITTEN)
+    np.savez("dark.npz", dark)
+    plain = reader.predict(WRITTEN)
+    with pytest.warns(DataWarning, match="12 of 12 strips dark on light were inverted"):
+        assert reader.predict(dark).to_dict() == plain.to_dict()
+    for name in ("data0.npy", "dark.npz"):
+        with pytest.warns(DataWarning, match="dark on light were inverted: --invert no"):
+            (chunk,) = FilePredictor(reader, name)
+        assert chunk.predictions.to_dict() == plain.to_dict()
+        np.testing.assert_array_equal(chunk.strips, WRITTEN)
+    (chunk,) = FilePredictor(reader, "data0.npy", invert="yes")
+    assert chunk.predictions.to_dict() == plain.to_dict()
+    with pytest.warns(DataWarning, match="12 of 12 strips dark on light: give 255 minus"):
+        (chunk,) = FilePredictor(reader, "data0.npy", invert="no")
+    np.testing.assert_array_equal(chunk.strips, dark)
+    mine = replace(reader, checkpoint=replace(reader.checkpoint, data={"name": ["mine"]}))
+    assert (mine.invert("auto"), mine.invert("yes")) == ("no", "yes")
+    with pytest.raises(UsageError, match="invert 'maybe': give auto, yes or no"):
+        reader.invert("maybe")  # type: ignore[arg-type]
+    np.save("lab0.npy", np.full(len(dark), 9))
+    with pytest.warns(DataWarning, match="dark on light: give 255 minus"):
+        open_data("data0.npy")

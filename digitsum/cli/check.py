@@ -33,6 +33,7 @@ def check(
     ],
     labels: options.Labels = None,
     mnist_root: options.MnistRoot = None,
+    fit: options.Fit = False,
     model: Annotated[
         Path,
         typer.Option(
@@ -59,8 +60,8 @@ def check(
 
     count = options.digit_count(digits_per_strip)
     (loaded,) = load_models([model], device, precision, arch)
-    strips, without = _opened(data, labels, mnist_root)
-    found = check_data(strips, loaded, loaded.digit_count(count), without)
+    strips, without = _opened(data, labels, mnist_root, fit)
+    found = check_data(strips, loaded, count, without)
     if as_json:
         typer.echo(to_json(found.to_dict()))
     else:
@@ -69,7 +70,9 @@ def check(
         raise DataError(f"training would fail: {failing(found.failures)}")
 
 
-def _opened(data: list[str], labels: Path | None, mnist_root: Path | None) -> tuple[StripSet, str]:
+def _opened(
+    data: list[str], labels: Path | None, mnist_root: Path | None, fit: bool
+) -> tuple[StripSet, str]:
     """The strips, and why they have no sums; empty if they have."""
     import warnings
 
@@ -83,10 +86,10 @@ def _opened(data: list[str], labels: Path | None, mnist_root: Path | None) -> tu
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # the table says it
         try:
-            return DataOptions(data, labels, mnist_root).open(), ""
+            return DataOptions(data, labels, mnist_root, fit).open(), ""
         except DataError as error:
             try:
-                files = open_images([Path(name) for name in data])
+                files = open_images([Path(name) for name in data], fit)
             except (DataError, UsageError):
                 raise error from None
             widths = {file.shape[2] for file in files}

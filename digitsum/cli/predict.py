@@ -48,6 +48,15 @@ def predict(
     ] = None,
     arch: options.Arch = None,
     fit: options.Fit = False,
+    invert: Annotated[
+        Literal["auto", "yes", "no"],
+        typer.Option(
+            metavar="auto|yes|no",
+            help="Invert .npy and .npz strips. auto inverts those that are dark on light, unless "
+            "the model was trained on your own strips. Pictures are told apart by themselves.",
+            rich_help_panel=options.DATA,
+        ),
+    ] = "auto",
     digits_per_strip: options.DigitsPerStrip = None,
     shard: Annotated[
         str | None,
@@ -142,7 +151,9 @@ def predict(
     inputs = [*strip_files(images), *model_files([model or "reader"], arch)]
     with reserved_output(out, overwrite, inputs) if out else nullcontext():
         (loaded,) = load_models([model or "reader"], device, precision, arch)
-        found = predict_files(loaded, images, count, (number, shards), skip_broken=True, fit=fit)
+        found = predict_files(
+            loaded, images, count, (number, shards), skip_broken=True, fit=fit, invert=invert
+        )
         if model is None:  # said once all files are open: an error stands alone
             say(f"using the bundled weights (reader){_checkpoints_here()}")
         for line in (*found.notes, *(f"left out: {error}" for error in found.broken.values())):

@@ -1,12 +1,14 @@
 """Strips that do not look like strips: on grey, noisy, of several lines, or with nothing on them.
 
-They are read as they are, and said to be so: a model answers them with the same calm as others.
+They are said to be so: a model answers them with the same calm as others. Those that are dark on
+light are inverted where that is asked for; all others are read as they are.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from digitsum.datasets.strips import CHUNK, Images, at_once
 from digitsum.errors import DataWarning
 
+MIDDLE = 127  # of 255: a background above it is light
 GREY = 25  # of 255: no background of a strip is lighter
 CONTRAST = 64  # of 255, that what is written has at least
 # Of MNIST's, scikit-learn's and blurred strips, none passes the next three.
@@ -25,9 +28,12 @@ LINE_ROWS = 4  # rows that a line of small digits has at least
 PAGE_ROWS = 26  # rows that several lines take; a digit in two pieces takes 20
 RARE = 0.02  # share of strips below which these are no lines, but digits in pieces
 
-PLAIN, DARK_ON_LIGHT, ON_GREY, BLANK, NOISE, RULED, LINES = range(7)
+Invert = Literal["auto", "yes", "no"]  # auto: strips that are dark on light
+
+PLAIN, INVERTED, DARK_ON_LIGHT, ON_GREY, BLANK, NOISE, RULED, LINES = range(8)
 ODD = {
-    DARK_ON_LIGHT: ("dark on light", ": give 255 minus their pixels"),
+    INVERTED: ("dark on light", " were inverted: --invert no takes them as they are"),
+    DARK_ON_LIGHT: ("dark on light", ": give 255 minus their pixels, or predict --invert yes"),
     ON_GREY: ("on a grey background", ": subtract it, 0 is background"),
     BLANK: ("blank", ""),
     NOISE: ("noisy", ": smooth them, digits may be read into noise"),
@@ -36,14 +42,21 @@ ODD = {
 }
 
 
-def warn_of_appearance(files: Sequence[Images], name: str) -> None:
+def warn_of_appearance(files: Sequence[Images], name: str, invert: Sequence[Invert] = ()) -> None:
     """Warns, in a line for each kind, of odd ones among the first strips of each file.
 
     Args:
         files: N strips each.
         name: What the strips are called.
+        invert: Which strips of each file will be inverted; by default none.
     """
-    kinds = np.concatenate([kinds_of(file[0 : at_once(CHUNK, file.shape[2])]) for file in files])
+    found = []
+    none: list[Invert] = ["no"] * len(files)
+    for file, which in zip(files, invert or none, strict=True):
+        strips, inverted = light_on_dark(file[0 : at_once(CHUNK, file.shape[2])], which)
+        kinds = kinds_of(strips)
+        found.append(np.where(inverted & (kinds == PLAIN) & (which == "auto"), INVERTED, kinds))
+    kinds = np.concatenate(found)
     for message in described(kinds, name, sum(file.shape[0] for file in files)):
         warnings.warn(message, DataWarning, stacklevel=2)
 
@@ -65,15 +78,21 @@ def described(kinds: NDArray[np.int64], name: str, total: int) -> list[str]:
     return lines
 
 
-def kinds_of(strips: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """What each strip (N, 40, W) looks like, (N,): `PLAIN` or one of the odd kinds.
+def light_on_dark(
+    strips: NDArray[np.uint8], invert: Invert
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Strips (N, 40, W), some of them inverted, and which, (N,); the same array if none is."""
+    if invert == "no":
+        return strips, np.zeros(len(strips), bool)
+    dark = np.ones(len(strips), bool) if invert == "yes" else _background(strips) > MIDDLE
+    if not dark.any():
+        return strips, dark
+    return np.where(dark[:, None, None], 255 - strips, strips), dark
 
-    The background is the median of the pixels along the border.
-    """
-    border = np.concatenate(
-        [strips[:, 0], strips[:, -1], strips[:, :, 0], strips[:, :, -1]], axis=1
-    )
-    back = np.median(border, axis=1)
+
+def kinds_of(strips: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """What each strip (N, 40, W) looks like, (N,): `PLAIN` or one of the odd kinds."""
+    back = _background(strips)
     low, high = strips.min((1, 2)).astype(int), strips.max((1, 2)).astype(int)
     kinds = np.full(len(strips), PLAIN)
     written = strips > CONTRAST
@@ -81,9 +100,18 @@ def kinds_of(strips: NDArray[np.uint8]) -> NDArray[np.int64]:
     kinds[_longest_run(written) > LONG] = RULED
     kinds[_roughness(strips) > NOISY] = NOISE
     kinds[back > GREY] = ON_GREY
-    kinds[back > 127] = DARK_ON_LIGHT
+    kinds[back > MIDDLE] = DARK_ON_LIGHT
     kinds[high - low < CONTRAST] = BLANK
     return kinds
+
+
+def _background(strips: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """The median of the pixels along the border of each strip (N, 40, W), (N,)."""
+    border = np.concatenate(
+        [strips[:, 0], strips[:, -1], strips[:, :, 0], strips[:, :, -1]], axis=1
+    )
+    back: NDArray[np.floating] = np.median(border, axis=1)
+    return back
 
 
 def _roughness(strips: NDArray[np.uint8]) -> NDArray[np.float64]:

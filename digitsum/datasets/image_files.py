@@ -32,7 +32,7 @@ from digitsum.datasets.folders import (
 )
 from digitsum.datasets.npy import Header
 from digitsum.datasets.npz import NpzFile
-from digitsum.datasets.photographs import Box, written_lines
+from digitsum.datasets.photographs import Box, WrittenLine, written_lines
 from digitsum.datasets.pictures import MAX_PIXELS, NAMES, SUFFIXES, grey_pages, is_picture
 from digitsum.datasets.strips import FLAT_WIDTH, ROWS
 from digitsum.errors import DataError, InstallationError
@@ -62,6 +62,7 @@ class InMemoryStrips:
     line: int | None = None  # of a page with several, from 1 at the top
     box: Box | None = None  # where a line stands on a photograph, in pixels
     places: NDArray[np.float32] | None = None  # (W, 2): x and y on it of each column
+    is_picture: bool = False  # whether light and dark were told apart when it was opened
     is_unread_photograph: bool = False  # whether it needs what is not installed
 
     @property
@@ -76,14 +77,14 @@ class InMemoryStrips:
 OpenedFile = ImageFile | FittedFile | InMemoryStrips
 
 
-def open_images(paths: Sequence[Path]) -> list[OpenedFile]:
+def open_images(paths: Sequence[Path], fit: bool = False) -> list[OpenedFile]:
     """Strips of `.npy` and `.npz` files, of pictures, and of folders of pictures, in order.
 
     Raises:
         DataError: A file is missing or broken, or a folder holds no picture.
     """
     files = [file for path in paths for file in files_of(path)[0]]
-    return [opened for file in files for opened in open_image(file)]
+    return [opened for file in files for opened in open_image(file, fit)]
 
 
 def files_of(path: Path) -> tuple[list[Path], list[str]]:
@@ -167,17 +168,17 @@ def _lines(grey: NDArray[Any], path: Path, page: int) -> list[InMemoryStrips]:
             if not is_even(grey):
                 raise
         else:
-            several = len(lines) > 1
+            several, numbered = len(lines) > 1, enumerate(lines, 1)
             for line in lines:
                 check_width(line.strip.shape[1], path)
-            return [
-                InMemoryStrips(
-                    path, line.strip[None], page, n if several else None, line.box, line.places
-                )
-                for n, line in enumerate(lines, 1)
-            ]
+            return [_line(path, page, n if several else None, line) for n, line in numbered]
     strip = strip_of(grey, path)[None]
-    return [InMemoryStrips(path, strip, page, is_unread_photograph=lacking)]
+    return [InMemoryStrips(path, strip, page, is_picture=True, is_unread_photograph=lacking)]
+
+
+def _line(path: Path, page: int, number: int | None, line: WrittenLine) -> InMemoryStrips:
+    strip = line.strip[None]
+    return InMemoryStrips(path, strip, page, number, line.box, line.places, is_picture=True)
 
 
 def _unpacked(path: Path, fit: bool) -> NDArray[np.uint8]:

@@ -16,7 +16,8 @@ from digitsum.datasets.split import split_rows
 from digitsum.datasets.strips import StripSet, strip_hashes
 from digitsum.display import Column, Table, Tabular, counted, percent
 from digitsum.errors import DataError
-from digitsum.inference import LoadedModel
+from digitsum.evaluation.scoring import predict_rows
+from digitsum.inference import DigitCount, LoadedModel
 from digitsum.models.sum_likelihood import count_distribution
 from digitsum.predictions import UNLIKELY, Predictions
 
@@ -78,25 +79,28 @@ class DataCheck(Tabular):
 
 @default_settings()
 def check_data(
-    data: StripSet, model: LoadedModel, digits_per_strip: int | None, without_sums: str = ""
+    data: StripSet, model: LoadedModel, digits_per_strip: DigitCount = None, without_sums: str = ""
 ) -> DataCheck:
     """Looks through a data set.
 
     Args:
         data: The strips; their sums are looked at unless there are none.
         model: What reads a sample of them.
-        digits_per_strip: How many digits each is said to hold; None if any number will do.
+        digits_per_strip: How many digits each strip is known to hold, or `any`. By default as the
+            counts of the strips say, or else as many as the model was trained on.
         without_sums: Why there are no sums; empty if there are.
     """
+    differ = data.counts is not None and digits_per_strip is None
+    known = None if differ else model.digit_count(digits_per_strip)
     rows = np.unique(np.linspace(0, len(data) - 1, SAMPLE).astype(np.int64))
     strips = np.concatenate(list(data.chunks(rows)))
     found = [*_strips(data), *_appearance(strips, len(data)), _contrast(strips)]
     if without_sums:
         found.append(Finding("fails", "sums", f"there are none: {without_sums}"))
     else:
-        found += [*_sums(data.sums, digits_per_strip), _copies(data)]
-    predictions = model.predict_strips(strips, digits_per_strip)
-    found += _digits(model, strips, digits_per_strip)
+        found += [*_sums(data.sums, known), _copies(data)]
+    predictions = predict_rows(model, data, rows, digits_per_strip=digits_per_strip)
+    found += _digits(model, strips, known)
     sums = None if without_sums else data.sums[rows]
     found.append(_reading(model.name, predictions, sums))
     return DataCheck(" ".join(data.name), len(data), found)
