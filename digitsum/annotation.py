@@ -38,7 +38,7 @@ def annotated(path: Path, chunks: Sequence[FilePredictions]) -> Image.Image:
 
 def _draw_line(pen: Any, width: int, chunk: FilePredictions) -> None:
     prediction = chunk.predictions[0]
-    sure = prediction.confidence is None or prediction.confidence >= CONFIDENT
+    sure = prediction.probability is None or prediction.probability >= CONFIDENT
     colour = SURE if sure else UNSURE
     digits = prediction.digits or []
     if chunk.box is None:
