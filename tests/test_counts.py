@@ -94,7 +94,6 @@ def test_files_are_read_with_the_counts_beside_them(
         digitsum.predict_files(reader, names, counts=varied.counts[1:])
 
 
-@pytest.mark.filterwarnings("ignore:.*hardly hold:digitsum.errors.DataWarning")
 def test_evaluation_uses_counts_unless_told_otherwise(
     reader: LoadedModel, counted: StripSet, varied: Composition
 ) -> None:

@@ -127,7 +127,6 @@ def test_python_raises_unless_it_is_asked_to_skip(reader: LoadedModel, scans: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*strips noisy:digitsum.errors.DataWarning")
 def test_what_a_data_folder_leaves_out_is_said_by_every_command(project: Path) -> None:
     images, sums = noise()
     np.save("strips/data_1.npy", images)

@@ -37,7 +37,7 @@ def explain(
     the value changes with each pixel (Simonyan et al., 2014), of a model whose value has a
     gradient. `none` for any other.
     """
-    (prediction,) = model.predict(strip[None], digits_per_strip)
+    (prediction,) = model.predict_strips(strip[None], model.digit_count(digits_per_strip))
     pixels = model.device.normalize(torch.from_numpy(strip[None].copy()))
     with torch.no_grad(), model.device.autocast():
         columns = model.module.column_probabilities(model.module(pixels))
