@@ -3,7 +3,11 @@
 `photograph_maker` makes the pictures: a test set of MNIST's test digits, on which figures are
 reported, and a development set of its training digits in another style, on which choices are made.
 
-Usage: python benchmarks/photographs.py [--development] [--write FOLDER] [--name photographs]
+Usage: python benchmarks/photographs.py [--development] [--write FOLDER] [--ocr]
+    [--name photographs]
+
+With --ocr, RapidOCR reads the pictures as well. A line of its counts as right even if other lines
+of the picture are lost or added; one of ours does not.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from typing import Annotated, Any
 import typer
 from measuring import show, write
 from photograph_maker import DEVELOPMENT, KINDS, TEST, Picture, made
+from rapid_ocr import Rapid, lines_right
 
 from digitsum.cli import options
 from digitsum.datasets.digits import load_digits
@@ -41,22 +46,26 @@ def measure(
     write_to: Annotated[
         Path | None, typer.Option("--write", help="Keep the pictures here, with truth.json.")
     ] = None,
+    ocr: Annotated[bool, typer.Option("--ocr", help="RapidOCR beside it.")] = False,
 ) -> None:
     """Measures how photographs are read."""
     style = DEVELOPMENT if development else TEST
     source = load_digits(style.digits, mnist_root)
     loaded = load_model(model)
+    rapid = recognizer() if ocr else None
     with TemporaryDirectory() as folder:
         place = write_to or Path(folder)
         place.mkdir(parents=True, exist_ok=True)
         rows, truth = [], {}
         for each in kind or KINDS:
-            lines = []
+            lines, beside = [], []
             for picture in made(style, each, source, only):
                 picture.image.save(place / picture.name, quality=picture.quality)
                 truth[picture.name] = picture.lines
                 lines += lines_read(loaded, place / picture.name, picture)
-            rows.append(summary(each, lines))
+                if rapid:
+                    beside.append(recognized(rapid, place / picture.name, picture))
+            rows.append(summary(each, lines) | (compared(beside) if beside else {}))
         (place / "truth.json").write_text(json.dumps(truth))
     show(f"{'development' if development else 'test'} set", rows)
     if name:
@@ -92,6 +101,32 @@ def lines_read(model: LoadedModel, path: Path, picture: Picture) -> list[dict[st
             seen = [(p.digits, round(sureness(p), 3)) for p in found]
             print(picture.name, "wrote", digits, "read", seen[number] if fits else seen, error)
     return lines
+
+
+def recognizer() -> Rapid | None:
+    """RapidOCR, if it is installed."""
+    try:
+        return Rapid()
+    except Exception as error:
+        print(f"rapidocr is left out: {error}")
+        return None
+
+
+def recognized(rapid: Rapid, path: Path, picture: Picture) -> tuple[int, int, float]:
+    """Lines of a picture, those that RapidOCR reads right, and its seconds."""
+    start = time.perf_counter()
+    read = rapid.lines(path)
+    seconds = time.perf_counter() - start
+    return len(picture.lines), lines_right(picture.lines, read), seconds
+
+
+def compared(beside: list[tuple[int, int, float]]) -> dict[str, float]:
+    """RapidOCR's part of a row."""
+    lines, right, seconds = zip(*beside, strict=True)
+    return {
+        "RapidOCR": 100 * sum(right) / sum(lines),
+        "RapidOCR, seconds": statistics.median(seconds),
+    }
 
 
 def sureness(prediction: Any) -> float:

@@ -6,7 +6,8 @@ with its bare forward passes.
 Usage: python benchmarks/reading_speed.py [--strips 100000] [--ocr 50] [--precision int8]
 
 OCR engines read the digits in a strip, and their sum is taken. Engines that are not installed are
-left out (pip install easyocr; pip install pytesseract and the tesseract program).
+left out (pip install easyocr; pip install pytesseract and the tesseract program; pip install
+rapidocr-onnxruntime).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 import typer
 from measuring import in_turn, median_ratio, printed_by, show, write
 from numpy.typing import NDArray
+from rapid_ocr import Rapid
 
 from digitsum.cli import options
 from digitsum.cli.malloc import keep_freed
@@ -216,6 +218,11 @@ def engines(loaded: LoadedModel) -> dict[str, Engine]:
         )
     except Exception as error:
         print(f"tesseract is left out: {error}")
+    try:
+        rapid = Rapid()
+        found["rapidocr"] = lambda images: np.array([sum(rapid.strip(image)) for image in images])
+    except Exception as error:
+        print(f"rapidocr is left out: {error}")
     return found
 
 
