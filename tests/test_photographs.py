@@ -12,6 +12,7 @@ from conftest import ok, run
 from handwriting import written
 from PIL import Image, ImageDraw, ImageFilter
 
+import digitsum
 from digitsum.datasets.drawings import is_photograph, strip_of
 from digitsum.datasets.image_files import open_images
 from digitsum.datasets.photographs import written_lines
@@ -221,3 +222,15 @@ def test_without_opencv_photographs_are_said_to_need_it(
     assert "drawing.png" not in note
     assert "pip install 'digitsum[pictures]'" in note
     assert len(list(found)) == 2
+
+
+def test_a_drawing_in_a_frame_is_a_drawing(reader: LoadedModel) -> None:
+    made = digitsum.compose("builtin", 8, seed=3)
+    right = 0
+    for number, strip in enumerate(made.images):
+        page = 255 - np.kron(strip, np.ones((4, 4), np.uint8))
+        page[[0, 1, -2, -1]] = page[:, [0, 1, -2, -1]] = 0
+        Image.fromarray(page).save(f"{number}.png")
+        (opened,) = open_images([Path(f"{number}.png")])
+        right += int(reader.predict(opened[0:1]).sum[0]) == made.sums[number]
+    assert right >= 6

@@ -26,6 +26,7 @@ FLAT_SHARE = 0.8  # of the bare pixels of a drawing that do not differ more, at 
 FAINT = 0.08  # of the contrast, above which a pixel may belong to a ruled line
 LOOKED_AT = 800  # pixels of a row or a column that are looked at to tell drawings
 RULED = 0.4  # share of a row or a column that ink covers in one piece where it is a ruled line
+FRAMED = 0.9  # share of a row or a column at an edge that the line of a frame covers
 SMALLEST = 24  # rows and columns of a photograph
 
 
@@ -95,21 +96,47 @@ def is_photograph(grey: NDArray[Any]) -> bool:
         return True
     ink = away > INK * away.max()
     faint = away > max(2 * FLAT, FAINT * away.max())
-    if min(ink.shape) > 2 * ROWS and (_is_ruled(faint) or _is_ruled(faint.T)):
+    if min(ink.shape) > 2 * ROWS and _is_ruled(faint):
         return True
     first, last = extents(ink.astype(np.uint8), np.array([False, True]))
     tall = last.max() + 1 - first.min()
     return bool(tall > 2 * digit_height(first, last))
 
 
+def within_frame(grey: NDArray[Any]) -> NDArray[Any] | None:
+    """What stands within a frame around a page (H, W) on an even ground; None if there is none."""
+    if not is_even(grey):
+        return None
+    levels = grey.astype(np.int64)
+    away = np.abs(levels - int(np.bincount(levels.ravel()).argmax()))
+    ink = away > INK * away.max()
+    edges = []
+    for across in (ink, ink[::-1], ink.T, ink.T[::-1]):
+        near = across[: max(1, len(across) // 10)].mean(1) > FRAMED
+        if not near.any():
+            return None
+        edges.append(1 + int(np.flatnonzero(near)[-1]))
+    top, bottom, left, right = edges
+    return grey[top : len(grey) - bottom, left : grey.shape[1] - right]
+
+
 def _is_ruled(ink: NDArray[np.bool_]) -> bool:
-    """Whether ink (H, W) goes from the left edge to the right one, or far in one row."""
-    if ink[:, 0].any() and ink[:, -1].any():
+    """Whether ink (H, W) goes from one edge to the other, or far in a row or a column.
+
+    Digits that fill the height of a low picture do so too, hence the longer side decides there.
+    """
+    far = RULED * ink.shape[1], RULED * max(ink.shape)
+    if any(_longest_run(lines) > most for lines, most in zip((ink, ink.T), far, strict=True)):
         return True
+    high = len(ink) >= ink.shape[1] and ink[0].any() and ink[-1].any()
+    return bool(high or (ink[:, 0].any() and ink[:, -1].any()))
+
+
+def _longest_run(ink: NDArray[np.bool_]) -> int:
+    """Pixels in the longest run of ink in a row of (H, W)."""
     bare = np.pad(~ink, ((0, 0), (1, 1)), constant_values=True)
     row, column = np.nonzero(bare)
-    runs = np.diff(column)[np.diff(row) == 0] - 1
-    return bool(runs.max() > RULED * ink.shape[1])
+    return int((np.diff(column)[np.diff(row) == 0] - 1).max())
 
 
 def _edge(grey: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.datasets.arrays import ImageFile, as_strips, strip_shape
-from digitsum.datasets.drawings import check_width, is_even, is_photograph, strip_of
+from digitsum.datasets.drawings import check_width, is_even, is_photograph, strip_of, within_frame
 from digitsum.datasets.fitting import FittedFile, fit_strips, needs_fit, open_strips, stored_shape
 from digitsum.datasets.folders import (
     arrays_in,
@@ -158,8 +158,10 @@ def _pages(path: Path) -> list[OpenedFile]:
 
 def _lines(grey: NDArray[Any], path: Path, page: int) -> list[InMemoryStrips]:
     """The strips of one page, from top to bottom."""
-    lacking = False
-    if is_photograph(grey):
+    lacking, photograph = False, is_photograph(grey)
+    if photograph and (inner := within_frame(grey)) is not None and not is_photograph(inner):
+        grey, photograph = inner, False  # a drawing in a frame
+    if photograph:
         try:
             lines = written_lines(grey, path)
         except InstallationError:
