@@ -78,7 +78,8 @@ def test_cells_stand_in_the_order_that_they_are_asked_for(
 
 
 def test_scripts_say_how_they_are_run() -> None:
-    shared = ("study.py", "measuring.py", "gpu_check.py", "gpu_session.py")
+    shared = ("study.py", "measuring.py", "gpu_check.py", "gpu_session.py", "rapid_ocr.py",
+              "photograph_maker.py")  # fmt: skip
     for folder in ("benchmarks", "examples", "scripts", "studies"):
         for script in (FOLDER.parent / folder).glob("*.py"):
             usage = f"Usage: python {folder}/{script.name}"

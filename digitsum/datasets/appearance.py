@@ -22,6 +22,7 @@ CONTRAST = 64  # of 255, that what is written has at least
 # Of MNIST's, scikit-learn's and blurred strips, none passes the next three.
 ROUGH = 8  # of 255, that a pixel lies off the line between those beside it
 NOISY = 0.25  # share of rough pixels in the dark; 0.05 in such strips, 0.45 with noise of 10 of 255
+BACKGROUND = 0.3  # share of the pixels of a strip that are dark, at least
 LONG = 64  # pixels in a row that are written on; 48 where digits touch
 FAINT = 8  # of 255, above which a row is not empty
 LINE_ROWS = 4  # rows that a line of small digits has at least
@@ -120,7 +121,8 @@ def _roughness(strips: NDArray[np.uint8]) -> NDArray[np.float64]:
     dark = dark[:, :, 1:-1] & dark[:, :, :-2] & dark[:, :, 2:]
     bend = 2 * wide[:, :, 1:-1] - wide[:, :, :-2] - wide[:, :, 2:]
     rough = dark & (np.abs(bend) > ROUGH)
-    share: NDArray[np.float64] = rough.sum((1, 2)) / np.maximum(dark.sum((1, 2)), 1)
+    background = np.maximum(dark.sum((1, 2)), BACKGROUND * dark[0].size)
+    share: NDArray[np.float64] = rough.sum((1, 2)) / background
     return share
 
 
