@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from digitsum.datasets.strips import CHUNK, Images, at_once
 from digitsum.errors import DataWarning
 
+PIECE = 64  # strips that are looked at together: what is made of them takes several times as much
 MIDDLE = 127  # of 255: a background above it is light
 GREY = 25  # of 255: no background of a strip is lighter
 CONTRAST = 64  # of 255, that what is written has at least
@@ -93,6 +94,12 @@ def light_on_dark(
 
 def kinds_of(strips: NDArray[np.uint8]) -> NDArray[np.int64]:
     """What each strip (N, 40, W) looks like, (N,): `PLAIN` or one of the odd kinds."""
+    size = at_once(PIECE, strips.shape[2])
+    pieces = (strips[start : start + size] for start in range(0, len(strips), size))
+    return np.concatenate([_kinds_of(piece) for piece in pieces])
+
+
+def _kinds_of(strips: NDArray[np.uint8]) -> NDArray[np.int64]:
     back = _background(strips)
     low, high = strips.min((1, 2)).astype(int), strips.max((1, 2)).astype(int)
     kinds = np.full(len(strips), PLAIN)
