@@ -107,12 +107,13 @@ def within_frame(grey: NDArray[Any]) -> NDArray[Any] | None:
     """What stands within a frame around a page (H, W) on an even ground; None if there is none."""
     if not is_even(grey):
         return None
-    levels = grey.astype(np.int64)
-    away = np.abs(levels - int(np.bincount(levels.ravel()).argmax()))
-    ink = away > INK * away.max()
+    some, white = _sampled(grey), np.iinfo(grey.dtype).max
+    ground = int(np.bincount(some.ravel()).argmax())
+    away = np.abs(np.arange(white + 1) * 255 // white - ground)
+    written = away > INK * np.abs(some - ground).max()
     edges = []
-    for across in (ink, ink[::-1], ink.T, ink.T[::-1]):
-        near = across[: max(1, len(across) // 10)].mean(1) > FRAMED
+    for across in (grey, grey[::-1], grey.T, grey.T[::-1]):  # of each side, what is near it
+        near = written[across[: max(1, len(across) // 10)]].mean(1) > FRAMED
         if not near.any():
             return None
         edges.append(1 + int(np.flatnonzero(near)[-1]))
