@@ -212,6 +212,28 @@ class LoadedModel:
             self._check_finite((np.abs(found[-1].value) < LARGEST_SUM).all())
         return Predictions.concatenate(found)
 
+    @default_settings()
+    @torch.inference_mode()
+    def column_probabilities(self, strips: NDArray[np.uint8]) -> torch.Tensor | None:
+        """Probabilities (N, T, 11) of blank and each digit in each column, float32 on the CPU.
+
+        Args:
+            strips: uint8 (N, 40, W), light digits on black.
+
+        Returns:
+            None if the model has no columns.
+        """
+        found, batch = [], at_once(self.device.batch, strips.shape[2])
+        writable = np.require(strips, requirements=("C", "W"))  # torch warns of others
+        for pixels in torch.split(torch.from_numpy(writable), batch):
+            with self.device.autocast():
+                outputs = self.module(self.device.normalize(pixels))
+            columns = self.module.column_probabilities(outputs)
+            if columns is None:
+                return None
+            found.append(columns.float().cpu())
+        return torch.cat(found)
+
     def _check_finite(self, fine: bool | np.bool_) -> None:
         """Refuses outputs that are not: weights that are finite, all of them, may overflow."""
         if not fine:

@@ -23,7 +23,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from torch import Tensor
 
-from digitsum.ambient import default_settings
 from digitsum.datasets.appearance import described, kinds_of
 from digitsum.datasets.strips import MIN_WIDTH, ROWS
 from digitsum.datasets.synthesis import Composition, compose
@@ -186,7 +185,7 @@ def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dic
         strip, scale, left = ink.strip, ink.scale, ink.left
     asked_count = model.digit_count(count)
     found = model.predict_strips(strip[None], asked_count)
-    prediction, columns = found[0], _columns(model, strip)
+    prediction, columns = found[0], model.column_probabilities(strip[None])
     return {
         **prediction.to_dict(),
         "value": round(prediction.value, 3),
@@ -211,16 +210,6 @@ def _doubt(found: Predictions, count: int | None, strip: NDArray[np.uint8]) -> s
     elif found.confidence is not None and found.confidence[0] < 0.5:
         lines.append("the model is not sure of this")
     return "; ".join(lines)
-
-
-@default_settings()
-@torch.inference_mode()
-def _columns(model: LoadedModel, strip: NDArray[np.uint8]) -> Tensor | None:
-    """Probabilities (1, T, 11) of blank and each digit in each column of a strip, if any."""
-    with model.device.autocast():
-        outputs = model.module(model.device.normalize(torch.from_numpy(strip[None])))
-    found = model.module.column_probabilities(outputs)
-    return None if found is None else found.float().cpu()
 
 
 @torch.inference_mode()

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from digitsum.ambient import default_settings
@@ -174,20 +173,14 @@ def _copies(data: StripSet) -> Finding:
     return Finding("ok", "copies", "no strip is there twice")
 
 
-@torch.inference_mode()
 def _digits(
     model: LoadedModel, strips: NDArray[np.uint8], digits_per_strip: int | None
 ) -> list[Finding]:
     """How many digits strips seem to hold; nothing if the model does not tell."""
-    likeliest = []
-    for pixels in torch.split(torch.from_numpy(strips), model.device.batch):
-        with model.device.autocast():
-            outputs = model.module(model.device.normalize(pixels))
-        columns = model.module.column_probabilities(outputs)
-        if columns is None:
-            return []
-        likeliest.append(count_distribution(columns.float()).argmax(1).cpu().numpy())
-    shares = np.bincount(np.concatenate(likeliest)) / len(strips)
+    columns = model.column_probabilities(strips)
+    if columns is None:
+        return []
+    shares = np.bincount(count_distribution(columns).argmax(1).numpy()) / len(strips)
     common = [int(number) for number in np.argsort(-shares) if shares[number] >= COMMON]
     seen = ", ".join(f"{number} in {100 * shares[number]:.1f}%" for number in common)
     if digits_per_strip is None:

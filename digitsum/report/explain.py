@@ -38,12 +38,11 @@ def explain(
     gradient. `none` for any other.
     """
     (prediction,) = model.predict_strips(strip[None], model.digit_count(digits_per_strip))
-    pixels = model.device.normalize(torch.from_numpy(strip[None].copy()))
-    with torch.no_grad(), model.device.autocast():
-        columns = model.module.column_probabilities(model.module(pixels))
+    columns = model.column_probabilities(strip[None])
     if columns is not None:
-        seen = columns[0].T.float().cpu().numpy()  # (11, T)
+        seen = columns[0].T.numpy()  # (11, T)
         return Explanation("columns", strip, seen, prediction)
+    pixels = model.device.normalize(torch.from_numpy(strip[None].copy()))
     with torch.no_grad():
         weights = model.module.attention_map(pixels)
     if weights is not None:
