@@ -13,7 +13,7 @@ demo: .venv/ready ## the main job, end to end, in a few minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
 test: .venv/ready ## all tests, and that they cover 90% of the branches
-	$(PYTEST) --cov --cov-report=json:.coverage.json
+	$(PYTEST) --durations 25 --cov --cov-report=json:.coverage.json
 	$(BIN)/python scripts/coverage_gate.py .coverage.json 90
 
 test-fast: .venv/ready ## the quick tests, under a minute
