@@ -198,6 +198,7 @@ def main() -> None:
     streams.prepare()
     signals.exit_at_once()
     malloc.keep_freed()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # see docs/performance.md; before torch
     # what torch's C++ logs, with stacks, on the way to an exception that is told in one line
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     try:

@@ -9,8 +9,10 @@ of the polynomials p_blank + y (p_0 + p_1 x + ... + p_9 x^9), in which the coeff
 is the probability of k digits that add up to s. It is multiplied out column by column and cut off
 at the counts and sums that can matter. The result is exact and has non-negative terms alone. An
 FFT would be shorter, and wrong where it matters: its rounding turns a probability of 1e-30 into
-noise. On a GPU, where hundreds of small operations in a row are slow, neighbouring columns are
-multiplied pair by pair instead, and pairs of pairs, which takes log2(T) rounds.
+noise. So it is taken where probabilities are large enough (`digitsum.models.roots_of_unity`),
+which is nearly everywhere, and takes a hundredth of the time. On a GPU, where hundreds of small
+operations in a row are slow, neighbouring columns are multiplied pair by pair, and pairs of pairs,
+which takes log2(T) rounds.
 """
 
 from __future__ import annotations
@@ -19,9 +21,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from digitsum.models import roots_of_unity
+from digitsum.models.roots_of_unity import IMPOSSIBLE
+
 SYMBOLS = 11  # blank and ten digits
 UNDERFLOW = 1e-30  # a float32 probability below this may have lost terms
-PAIRED_CELLS = 2**28  # columns times cells squared, where pairs take some 300 MB in float64
+UNDERFLOW_64 = 1e-290  # and a float64 one
+PAIRED_CELLS = {"cpu": 2**25, "cuda": 2**28}  # columns times cells squared: 40 MB, 300 MB
 
 
 def count_sum_distribution(log_probs: Tensor, max_count: int | None, top: int) -> Tensor:
@@ -34,7 +40,7 @@ def count_sum_distribution(log_probs: Tensor, max_count: int | None, top: int) -
         max_count: K, the highest count that is kept; None adds all counts up, (B, 1, top + 1).
         top: The highest sum that is kept.
     """
-    if log_probs.is_cuda and _pairs_fit(log_probs, max_count, top):
+    if _pairs_fit(log_probs, max_count, top):
         return paired_count_sum_distribution(log_probs, max_count, top)
     probs = log_probs.exp()
     table = _empty_strip(probs, max_count, top, zero=0.0, one=1.0)
@@ -74,41 +80,46 @@ def log_count_sum_distribution(log_probs: Tensor, max_count: int | None, top: in
 def log_likelihood(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor:
     """Log P(count, sum), or log P(sum) where the count is None; (B, T, 11), (B,) -> (B,).
 
-    Strips whose probability is below `UNDERFLOW` go through log space, so that the very strips that
-    are wrong keep their gradient.
+    Strips whose label is all but impossible are computed in more digits, and in log space if need
+    be, so that the very strips that are wrong keep their gradient.
     """
+    if count is not None and roots_of_unity.is_quick(log_probs, count):
+        logarithm, right = roots_of_unity.log_joint(log_probs, sums, count)
+        result, deep = logarithm.to(log_probs.dtype), ~right
+    else:
+        top = int(sums.max()) if count is None else 9 * count
+        table = count_sum_distribution(log_probs, count, top)[:, -1]
+        probability = table.gather(1, sums.long()[:, None]).squeeze(1)
+        deep = probability < UNDERFLOW
+        result = torch.where(deep, 1.0, probability).log()
+    if bool(deep.any()):
+        exact = _deep_log_likelihood(log_probs[deep], sums[deep], count)
+        result = result.index_put((deep.nonzero().squeeze(1),), exact)
+    return result
+
+
+def _deep_log_likelihood(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor:
+    """Does what `log_likelihood` does, for any probability: in float64, and then in log space."""
     top = int(sums.max()) if count is None else 9 * count
     column = sums.long()[:, None]
-    probability = count_sum_distribution(log_probs, count, top)[:, -1].gather(1, column).squeeze(1)
-    deep = probability < UNDERFLOW
-    result = torch.where(deep, 1.0, probability).log()
-    if bool(deep.any()):
-        exact = (
-            log_count_sum_distribution(log_probs[deep], count, top)[:, -1]
-            .gather(1, column[deep])
-            .squeeze(1)
-        )
-        result = result.index_put((deep.nonzero().squeeze(1),), exact)
+    if log_probs.device.type == "mps":  # Apple's GPUs have no float64
+        return log_count_sum_distribution(log_probs, count, top)[:, -1].gather(1, column)[:, 0]
+    table = count_sum_distribution(log_probs.double(), count, top)[:, -1]
+    probability = table.gather(1, column).squeeze(1)
+    deepest = probability < UNDERFLOW_64
+    result = torch.where(deepest, 1.0, probability).log().to(log_probs.dtype)
+    if bool(deepest.any()):
+        table = log_count_sum_distribution(log_probs[deepest], count, top)[:, -1]
+        exact = table.gather(1, column[deepest]).squeeze(1)
+        result = result.index_put((deepest.nonzero().squeeze(1),), exact)
     return result
 
 
 def log_likelihood_of_counts(log_probs: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
-    """Log P(count, sum), each strip with a count of its own; (B, T, 11), (B,), (B,) -> (B,).
-
-    One table up to the highest count and sum holds the entry of every strip. Deep ones go through
-    log space, as in `log_likelihood`.
-    """
-    most, top = int(counts.max()), int(sums.max())
-    cell = (counts.long() * (top + 1) + sums.long())[:, None]  # in a table laid flat
-    table = count_sum_distribution(log_probs, most, top).flatten(1)
-    probability = table.gather(1, cell).squeeze(1)
-    deep = probability < UNDERFLOW
-    result = torch.where(deep, 1.0, probability).log()
-    if bool(deep.any()):
-        table = log_count_sum_distribution(log_probs[deep], most, top).flatten(1)
-        exact = table.gather(1, cell[deep]).squeeze(1)
-        result = result.index_put((deep.nonzero().squeeze(1),), exact)
-    return result
+    """Log P(count, sum), each strip with a count of its own; (B, T, 11), (B,), (B,) -> (B,)."""
+    groups = [(counts == count).nonzero().squeeze(1) for count in sorted(set(counts.tolist()))]
+    found = [log_likelihood(log_probs[rows], sums[rows], int(counts[rows[0]])) for rows in groups]
+    return torch.cat(found)[torch.cat(groups).argsort()]
 
 
 def wide_log_likelihood(log_probs: Tensor, sums: Tensor, count: int) -> Tensor:
@@ -126,12 +137,18 @@ def sum_distribution(log_probs: Tensor, count: int | None) -> tuple[Tensor, Tens
     Where the count is None, it is P(sum) over all counts, and 1.
     """
     top = 9 * (log_probs.shape[1] if count is None else count)
-    table = count_sum_distribution(log_probs, count, top)[:, -1]
-    total = table.sum(1)
-    deep = total < UNDERFLOW  # the strip hardly can hold so many digits
-    result = table / torch.where(deep, 1.0, total)[:, None]
+    if roots_of_unity.is_quick(log_probs, count):
+        distribution, total = roots_of_unity.sum_distribution(log_probs, count)
+        result, deep = distribution.to(log_probs.dtype), distribution[:, 0].isnan()
+    else:
+        table = count_sum_distribution(log_probs, count, top)[:, -1]
+        total = table.sum(1)
+        deep = total < UNDERFLOW  # the strip hardly can hold so many digits
+        result = table / torch.where(deep, 1.0, total)[:, None]
     if bool(deep.any()):
         result[deep] = log_count_sum_distribution(log_probs[deep], count, top)[:, -1].softmax(1)
+        total = torch.where(deep, 0.0, total)
+    total = total.to(log_probs.dtype)
     return result, torch.ones_like(total) if count is None else total.clamp(max=1)
 
 
@@ -155,8 +172,42 @@ def most_likely(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor:
     if count is not None:
         fits &= held.sum(1) == count
     rest = ~fits
-    if bool(rest.any()):
+    if not bool(rest.any()):
+        return symbols
+    if count is not None and roots_of_unity.is_quick(log_probs, count):
+        symbols[rest] = viterbi_by_digits(log_probs[rest], sums[rest], count)
+    else:
         symbols[rest] = viterbi(log_probs[rest], sums[rest], count, int(sums[rest].max()))
+    return symbols
+
+
+def viterbi_by_digits(log_probs: Tensor, sums: Tensor, count: int) -> Tensor:
+    """Does what `viterbi` does for a known count, in K rounds in the place of T.
+
+    In each round the best way to every sum by one digit more, that digit in column t; the digits
+    before it end at the best of the columns before.
+    """
+    finite = log_probs.double().clamp(min=IMPOSSIBLE)
+    gain = finite[..., 1:] - finite[..., :1]  # (B, T, 10): of a digit over a blank
+    best = F.pad(gain, (0, 9 * count - 9), value=-torch.inf)  # (B, T, S)
+    last = gain.flip(-1)[:, 1:, None]  # (B, T - 1, 1, 10), in the windows' order
+    rounds: list[tuple[Tensor, Tensor]] = []  # which digit in column t, and where those before end
+    for _ in range(count - 1):
+        before, ends = best[:, :-1].cummax(1)
+        windows = F.pad(before, (9, 0), value=-torch.inf).unfold(-1, 10, 1)
+        best, window = (windows + last).max(-1)
+        best = F.pad(best, (0, 0, 1, 0), value=-torch.inf)
+        rounds.append((9 - window, ends))
+    strips = torch.arange(len(sums), device=sums.device)
+    symbols = torch.zeros(log_probs.shape[:2], dtype=torch.long, device=sums.device)
+    left = sums.long()
+    place = best[strips, :, left].argmax(1)
+    for digits, ends in reversed(rounds):
+        digit = digits[strips, place - 1, left]
+        symbols[strips, place] = digit + 1
+        left = left - digit
+        place = ends[strips, place - 1, left]
+    symbols[strips, place] = left + 1
     return symbols
 
 
@@ -189,7 +240,8 @@ def viterbi(log_probs: Tensor, sums: Tensor, count: int | None, top: int) -> Ten
 def _pairs_fit(log_probs: Tensor, max_count: int | None, top: int) -> bool:
     """Whether the largest round of `paired_count_sum_distribution` is small enough for memory."""
     strips, columns = log_probs.shape[:2]
-    return strips * columns * ((max_count or 0) + 1) * (top + 1) ** 2 <= PAIRED_CELLS
+    cells = strips * columns * ((max_count or 0) + 1) * (top + 1) ** 2
+    return cells <= PAIRED_CELLS.get(log_probs.device.type, 0)
 
 
 def _product(a: Tensor, b: Tensor, max_count: int, top: int) -> Tensor:

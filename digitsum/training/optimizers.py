@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, AdamW, Muon, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from digitsum.device import DeviceConfig
@@ -49,6 +49,9 @@ class KernelMuon(Optimizer):
     makes all directions of its step equally long. Steps are scaled to the size of AdamW's (Liu et
     al., 2025), so that one learning rate serves both.
 
+    torch's own takes matrices alone, and multiplies them in bf16, which a processor that has no
+    bf16 only emulates: two thirds of a step of the reader went into that.
+
     Args:
         kernels: (C_out, C_in, h, w) each.
         lr: Learning rate.
@@ -56,13 +59,7 @@ class KernelMuon(Optimizer):
         device: Replays what does not depend on the learning rate, where it can.
     """
 
-    # torch's takes matrices alone, and a kernel in channels-last cannot be seen as one. So its step
-    # at rate 1 from a matrix of zeros gives the direction, and the kernel is moved here.
-    DIRECTION: ClassVar[dict[str, Any]] = {
-        "lr": 1.0,
-        "weight_decay": 0.0,
-        "adjust_lr_fn": "original",
-    }
+    MOMENTUM: ClassVar[float] = 0.95  # Nesterov's
 
     def __init__(
         self,
@@ -73,9 +70,6 @@ class KernelMuon(Optimizer):
     ) -> None:
         super().__init__(kernels, {"lr": lr, "weight_decay": weight_decay})
         self.kernels = kernels
-        self.matrices = [nn.Parameter(torch.zeros_like(k).flatten(1)) for k in kernels]
-        self.muon = Muon(self.matrices, **self.DIRECTION)
-        self.moved: list[Tensor] = []  # matrices whose kernels have a gradient
         self.directions = device.replayed(self._directions) if device else self._directions
 
     @torch.no_grad()
@@ -83,38 +77,53 @@ class KernelMuon(Optimizer):
         """One step of all kernels, at the rate that a schedule has set."""
         loss = None if closure is None else closure()
         lr, decay = self.param_groups[0]["lr"], self.param_groups[0]["weight_decay"]
-        moving = [
-            (kernel, kernel.grad, matrix)
-            for kernel, matrix in zip(self.kernels, self.matrices, strict=True)
-            if kernel.grad is not None
-        ]
-        self.moved = [matrix for _, _, matrix in moving]
-        if moving:
-            self.directions(*(gradient for _, gradient, _ in moving))
-        for kernel, _, matrix in moving:
-            rows, columns = matrix.shape
-            scale = 0.2 * math.sqrt(max(rows, columns)) / math.sqrt(max(1, rows / columns))
-            kernel.mul_(1 - lr * decay).add_(matrix.view_as(kernel), alpha=lr * scale)
+        moving = [(kernel, kernel.grad) for kernel in self.kernels if kernel.grad is not None]
+        self.moved = [kernel for kernel, _ in moving]
+        for kernel in self.moved:
+            if "momentum" not in self.state[kernel]:
+                momentum = torch.zeros_like(kernel, memory_format=torch.contiguous_format)
+                self.state[kernel]["momentum"] = momentum.flatten(1)
+        if self.moved:
+            moves = self.directions(*(gradient for _, gradient in moving))
+            sizes = [kernel.numel() for kernel in self.moved]
+            for kernel, move in zip(self.moved, torch.split(moves, sizes), strict=True):
+                size = 0.2 * math.sqrt(max(len(kernel), kernel.numel() // len(kernel)))
+                kernel.mul_(1 - lr * decay).sub_(move.view(kernel.shape), alpha=lr * size)
         return loss
 
     def _directions(self, *gradients: Tensor) -> Tensor:
-        """Writes into the matrices where each kernel goes; gives one of them."""
-        self.muon.zero_grad()
-        for matrix, gradient in zip(self.moved, gradients, strict=True):
-            matrix.grad = gradient.flatten(1)
-        torch._foreach_zero_(self.moved)
-        self.muon.step()  # type: ignore[no-untyped-call]
-        return self.moved[0]
+        """Where the kernels go, each (C_out, rest), all of them laid flat one after the other."""
+        matrices = [gradient.flatten(1) for gradient in gradients]
+        momenta = [self.state[kernel]["momentum"] for kernel in self.moved]
+        torch._foreach_lerp_(momenta, matrices, 1 - self.MOMENTUM)
+        ahead = torch._foreach_lerp(matrices, momenta, self.MOMENTUM)
+        moves: dict[int, Tensor] = {}
+        for shape in {matrix.shape for matrix in ahead}:  # kernels of one shape together
+            alike = [number for number, matrix in enumerate(ahead) if matrix.shape == shape]
+            found = orthogonal(torch.stack([ahead[number] for number in alike]))
+            moves |= dict(zip(alike, found, strict=True))
+        return torch.cat([moves[number].flatten() for number in range(len(ahead))])
 
-    def state_dict(self) -> dict[str, Any]:
-        """The rates of this optimizer and the momenta of the one inside."""
-        return {**super().state_dict(), "muon": self.muon.state_dict()}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes both over."""
-        self.muon.load_state_dict(state_dict["muon"])
-        self.muon.param_groups[0].update(self.DIRECTION)
-        super().load_state_dict({k: v for k, v in state_dict.items() if k != "muon"})
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Matrices (n, r, c) with the directions of these and singular values of about 1.
+
+    Five steps of Muon's quintic iteration x -> a x + b (x x') x + c (x x')^2 x, where x' is the
+    transpose. All of them are polynomials in x x' times x, and x x' has a side of the shorter of r
+    and c only. So the polynomials are multiplied first, and x comes in once, at the end.
+    """
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonal(matrices.mT).mT
+    x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    gram = x @ x.mT
+    once = torch.eye(gram.shape[1], device=gram.device)
+    product = once.expand_as(gram)
+    for _ in range(5):
+        factor = torch.baddbmm(3.4445 * once - 4.775 * gram, gram, gram, alpha=2.0315)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    result: Tensor = product @ x
+    return result
 
 
 def make_schedule(recipe: Recipe, optimizer: Optimizer, steps: int) -> LRScheduler:
