@@ -128,7 +128,8 @@ def predict(
     cannot be read), digits and positions (the pixel where each digit stands). A regressor leaves
     all after value empty.
 
-    A countN.npy beside a dataN.npy says how many digits each of its strips holds.
+    A countN.npy beside a dataN.npy says how many digits each of its strips holds, and so does the
+    column count of the sums.csv in a folder of pictures.
     """
     from digitsum.cli import writers
     from digitsum.cli.annotating import annotator
