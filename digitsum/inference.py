@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from digitsum.ambient import default_settings
 from digitsum.checkpoint import Checkpoint, load_checkpoint
+from digitsum.checkpoint_paths import locate_checkpoint
 from digitsum.coercion import plain
 from digitsum.datasets import NAMES
 from digitsum.datasets.appearance import Invert, light_on_dark, warn_of_appearance
@@ -33,7 +34,6 @@ from digitsum.errors import (
     UsageError,
     prefixed,
 )
-from digitsum.files import locate_checkpoint
 from digitsum.models import architecture_of_checkpoint, check_options, restore
 from digitsum.models.base import Architecture
 from digitsum.models.folding import fold_batch_norm

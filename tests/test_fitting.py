@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import digitsum
+from digitsum.checkpoint_paths import last_path
 from digitsum.datasets import fitting
 from digitsum.datasets.arrays import ImageFile
 from digitsum.datasets.drawings import strip_of
@@ -19,7 +20,6 @@ from digitsum.datasets.fitting import FittedFile, fit_strips, needs_fit, open_st
 from digitsum.datasets.image_files import open_image
 from digitsum.datasets.synthesis import Composition, compose
 from digitsum.errors import DataError
-from digitsum.files import last_path
 from digitsum.inference import LoadedModel, load_model
 from digitsum.sklearn import DigitSumRegressor
 from digitsum.training.events import EpochRecord

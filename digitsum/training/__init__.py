@@ -146,7 +146,7 @@ def resume(
 
 def last_name(stopped: StoppedRun) -> str:
     """Name of the checkpoint that a run resumes from."""
-    from digitsum.files import last_path
+    from digitsum.checkpoint_paths import last_path
 
     return str(last_path(stopped.path))
 
