@@ -21,9 +21,9 @@ from fault_children import AT_ONCE
 from fault_rows import Row, Session
 
 from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import last_path
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import CheckpointError
-from digitsum.files import last_path
 
 BEST = Path("model.pt")
 OPTIONS = {"cnn": [], "reader": ["--set", "digits_per_strip=1"], "resnet": ["--weights", "none"]}

@@ -39,9 +39,9 @@ from training_speed import alone, convolutions, made, usual
 
 from digitsum import LoadedModel, Recipe, evaluate, load, train
 from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import last_path
 from digitsum.cli.malloc import keep_freed
 from digitsum.device import DeviceConfig
-from digitsum.files import last_path
 from digitsum.models import architecture, restore
 from digitsum.training.events import EpochRecord
 

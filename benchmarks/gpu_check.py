@@ -14,8 +14,8 @@ from gpu_session import ARCHS, Session, command, digitsum
 
 from digitsum import compare, compose, load, open_data, train
 from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import last_path
 from digitsum.datasets.synthesis import write
-from digitsum.files import last_path
 
 
 def check(session: Session) -> None:

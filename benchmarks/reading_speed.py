@@ -4,6 +4,7 @@ The reader's net is compared with the same net run plainly (float32, NCHW), and 
 with its bare forward passes.
 
 Usage: python benchmarks/reading_speed.py [--strips 100000] [--ocr 50] [--precision int8]
+       python benchmarks/reading_speed.py --only-ocr --ocr 500
 
 OCR engines read the digits in a strip, and their sum is taken. Engines that are not installed are
 left out (pip install easyocr; pip install pytesseract and the tesseract program; pip install
@@ -44,6 +45,9 @@ def measure(
     model: Annotated[str, typer.Option(help="A checkpoint, or reader.")] = "reader",
     strips: Annotated[int, typer.Option(help="Strips for the whole command.")] = 100_000,
     ocr: Annotated[int, typer.Option(help="Strips for OCR; 0 leaves it out.")] = 50,
+    only_ocr: Annotated[
+        bool, typer.Option("--only-ocr", help="OCR alone, into a JSON of its own.")
+    ] = False,
     rounds: Annotated[int, typer.Option(help="Measurements of each side.")] = 7,
     data: options.Data = None,
     mnist_root: options.MnistRoot = None,
@@ -56,6 +60,14 @@ def measure(
     found = open_data(data or "builtin", None, mnist_root)
     if side is not None:
         print(forward(model, found, side, precision))
+        return
+    if only_ocr:
+        loaded = load_model(model, precision=precision)
+        rows = recognition(loaded, found, ocr)
+        write(
+            f"recognition_{loaded.device.precision}",
+            {"model": model, "on": str(loaded.device), "strips": ocr, "ocr": rows},
+        )
         return
     # each side is this very command in another process
     speeds = in_turn({s: printed_by(*sys.argv, "--side", s) for s in NET}, rounds)

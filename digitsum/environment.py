@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from digitsum._version import __version__
+from digitsum.checkpoint_paths import BUNDLED, bundled_path
 from digitsum.datasets.digits import cache_folder
 from digitsum.device import DeviceConfig
-from digitsum.files import BUNDLED, bundled_path
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "typer", "rich", "pyyaml")
 

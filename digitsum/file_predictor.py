@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from digitsum.datasets.appearance import Invert, light_on_dark, warn_of_appearance
-from digitsum.datasets.counts import in_words
+from digitsum.datasets.counts import as_counts, in_words
 from digitsum.datasets.folders import named
 from digitsum.datasets.image_files import InMemoryStrips, OpenedFile, files_of, open_image
 from digitsum.datasets.pairs import counts_path, read_counts
+from digitsum.datasets.picture_folders import sums_of
 from digitsum.datasets.pictures import is_multi_picture
 from digitsum.datasets.strips import slices
+from digitsum.datasets.sums_csv import read_picture_counts
 from digitsum.display import counted
 from digitsum.errors import DataError, prefixed
 from digitsum.inference import DigitCount, LoadedModel, load_model
@@ -52,7 +54,8 @@ class FilePredictor:
         paths: `.npy` and `.npz` files, pictures, folders of pictures or of `.npy` files, and
             patterns such as `scans/*.png`.
         digits_per_strip: See `LoadedModel.predict`. By default a `countN.npy` beside a
-            `dataN.npy` is read, which says it for each strip.
+            `dataN.npy` is read, which says it for each strip, and the column `count` of the
+            `sums.csv` in a folder of pictures.
         shard: Which shard of how many to predict, (1, 1) for all; see `shard_rows`.
         skip_broken: Whether files that cannot be predicted are left out, as long as one can.
         counts: How many digits each strip holds, (N,), those of all files in order.
@@ -115,11 +118,12 @@ class FilePredictor:
         several: list[Path] = []
         for path in given:
             with self._left_out_if_broken(path):
-                files, notes = files_of(path)
+                table, counts = self._counts_in(path)
+                files, notes = files_of(path, table)
                 self.notes += notes
                 for file in files:
                     with self._left_out_if_broken(file):
-                        self._add(open_image(file, self.fit))
+                        self._add(open_image(file, self.fit), counts.get(file))
                         several += [file] if is_multi_picture(file) else []
         if several:
             self.notes.append(
@@ -136,9 +140,30 @@ class FilePredictor:
             first, count = next(iter(self.broken.values())), len(self.broken)
             raise DataError(f"none of {count} files can be read: {first}") if count > 1 else first
 
-    def _add(self, opened: Sequence[OpenedFile]) -> None:
-        """Takes files that the model takes, with the counts beside them."""
+    def _counts_in(self, folder: Path) -> tuple[list[Path], dict[Path, int]]:
+        """The `sums.csv` of a folder of pictures and the counts in it, if it has any."""
+        known: dict[Path, int] = {}
+        if not self.reads_counts or (table := sums_of(folder, None)) is None:
+            return [], known
+        with self._left_out_if_broken(table):
+            known = {folder / name: count for name, count in read_picture_counts(table).items()}
+        if known:
+            said = in_words(np.array(list(known.values())))
+            self.notes.append(f"{table} says how many digits each picture holds: {said}")
+        return [table] if known or str(table) in self.broken else [], known
+
+    def _add(self, opened: Sequence[OpenedFile], count: int | None = None) -> None:
+        """Takes files that the model takes, with the counts beside them.
+
+        Args:
+            opened: From `open_image`.
+            count: How many digits the picture holds, where that is known. Of one with several
+                lines or pages it is not known how many each of them holds.
+        """
         counts = [self._counts_beside(file) for file in opened]
+        if count is not None and len(opened) == 1:
+            (file,) = opened
+            counts = [as_counts(np.array([count]), file.path, None, file.shape[2])]
         for width in {file.shape[2] for file in opened} - self._widths:
             with prefixed(str(opened[0].path)):
                 tried = self.model.check_width(width, self.count)

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from digitsum.checkpoint_paths import is_checkpoint, last_path
 from digitsum.errors import DigitsumError, OutputError, OutputExistsError, UsageError
 from digitsum.signals import HELD
 from digitsum.temporary_files import (
@@ -26,7 +27,6 @@ from digitsum.temporary_files import (
 
 Opener = Callable[[str], AbstractContextManager[BinaryIO]]
 
-BUNDLED = ("reader",)  # names of the weights that come with the package
 SET = "set"  # what the lock and the hidden folder of several files are named after
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # of some file systems
@@ -93,40 +93,6 @@ def reserved_output(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) ->
     with run_lock(path):
         check_output(path, overwrite, inputs)  # again: another run may have written it since
         yield
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether the name ends in .pt, in any case."""
-    return path.suffix.lower() == ".pt"
-
-
-def is_last(path: Path) -> bool:
-    """Whether the name is that of a checkpoint to resume from, `….last.pt`."""
-    return is_checkpoint(path) and path.stem.endswith(".last")
-
-
-def best_path(last: Path) -> Path:
-    """`cnn.pt` for `cnn.last.pt`: the inverse of `last_path`."""
-    return last.with_name(last.stem.removesuffix(".last") + last.suffix)
-
-
-def last_path(path: Path) -> Path:
-    """`cnn.last.pt` for `cnn.pt`: the checkpoint that a run resumes from."""
-    return path.with_name(f"{path.stem}.last{path.suffix}")
-
-
-def locate_checkpoint(name: Path | str) -> Path:
-    """The file of a checkpoint; `reader` names the bundled one, unless a file has that name."""
-    if str(name) in BUNDLED and not Path(name).exists():
-        return bundled_path(str(name))
-    return Path(name)
-
-
-def bundled_path(name: str) -> Path:
-    """Where the bundled weights of that name lie."""
-    from importlib import resources  # not at the top: it would slow --help down
-
-    return Path(str(resources.files("digitsum") / "weights" / f"{name}.pt"))
 
 
 def check_checkpoint_paths(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from digitsum.ambient import default_settings
 from digitsum.checkpoint import Checkpoint, load_checkpoint
+from digitsum.checkpoint_paths import locate_checkpoint
 from digitsum.coercion import plain
 from digitsum.datasets import NAMES
 from digitsum.datasets.appearance import Invert, light_on_dark, warn_of_appearance
@@ -33,7 +34,6 @@ from digitsum.errors import (
     UsageError,
     prefixed,
 )
-from digitsum.files import locate_checkpoint
 from digitsum.models import architecture_of_checkpoint, check_options, restore
 from digitsum.models.base import Architecture
 from digitsum.models.folding import fold_batch_norm
@@ -192,12 +192,39 @@ class LoadedModel:
             DataError: These are not uint8 strips, or not of a width that the model takes.
             CheckpointError: The model's outputs are no sums, as its weights overflow.
         """
+        found = [made for _, made in self._batches(strips, known_count, counts)]
+        return Predictions.concatenate(found)
+
+    @default_settings()
+    @torch.inference_mode()
+    def predict_with_columns(
+        self,
+        strips: NDArray[np.uint8],
+        known_count: int | None,
+        counts: NDArray[np.int64] | None = None,
+    ) -> tuple[Predictions, torch.Tensor | None]:
+        """What `predict_strips` gives and, from the same passes, what the model sees in columns.
+
+        That is the probabilities (N, T, 11) of blank and each digit in each column, float32 on the
+        CPU; None if the model has no columns.
+        """
+        found, columns = [], []
+        for outputs, made in self._batches(strips, known_count, counts):
+            found.append(made)
+            if (seen := self.module.column_probabilities(outputs)) is not None:
+                columns.append(seen.float().cpu())
+        return Predictions.concatenate(found), torch.cat(columns) if columns else None
+
+    def _batches(
+        self, strips: NDArray[np.uint8], known_count: int | None, counts: NDArray[np.int64] | None
+    ) -> Iterator[tuple[Any, Predictions]]:
+        """The outputs for each batch, and what they say; see `predict_strips`."""
         if strips.dtype != np.uint8 or strips.ndim != 3 or strips.shape[1] != ROWS:
             raise DataError(
                 f"cannot predict {strips.dtype} of shape {strips.shape}: strips are uint8 "
                 f"(N, {ROWS}, W), light digits on black in 0..255"
             )
-        found, batch = [], at_once(self.device.batch, strips.shape[2])
+        batch, at = at_once(self.device.batch, strips.shape[2]), 0
         writable = np.require(strips, requirements=("C", "W"))  # torch warns of others
         for pixels in torch.split(torch.from_numpy(writable), batch):
             with self.device.autocast():
@@ -205,34 +232,12 @@ class LoadedModel:
             if isinstance(outputs, torch.Tensor):
                 self._check_finite(not outputs.isnan().any())
             if counts is None:
-                found.append(self.module.predict(outputs, known_count))
+                found = self.module.predict(outputs, known_count)
             else:
-                at = len(found) * batch
-                found.append(self.module.predict_counted(outputs, counts[at : at + batch]))
-            self._check_finite((np.abs(found[-1].value) < LARGEST_SUM).all())
-        return Predictions.concatenate(found)
-
-    @default_settings()
-    @torch.inference_mode()
-    def column_probabilities(self, strips: NDArray[np.uint8]) -> torch.Tensor | None:
-        """Probabilities (N, T, 11) of blank and each digit in each column, float32 on the CPU.
-
-        Args:
-            strips: uint8 (N, 40, W), light digits on black.
-
-        Returns:
-            None if the model has no columns.
-        """
-        found, batch = [], at_once(self.device.batch, strips.shape[2])
-        writable = np.require(strips, requirements=("C", "W"))  # torch warns of others
-        for pixels in torch.split(torch.from_numpy(writable), batch):
-            with self.device.autocast():
-                outputs = self.module(self.device.normalize(pixels))
-            columns = self.module.column_probabilities(outputs)
-            if columns is None:
-                return None
-            found.append(columns.float().cpu())
-        return torch.cat(found)
+                found = self.module.predict_counted(outputs, counts[at : at + batch])
+            self._check_finite((np.abs(found.value) < LARGEST_SUM).all())
+            at += batch
+            yield outputs, found
 
     def _check_finite(self, fine: bool | np.bool_) -> None:
         """Refuses outputs that are not: weights that are finite, all of them, may overflow."""

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from digitsum.checkpoint import load_checkpoint
 from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import as_strips, as_sums
+from digitsum.datasets.fitting import fit_strips
 from digitsum.datasets.strips import StripSet
 from digitsum.inference import LoadedModel, make_ready
 from digitsum.predictions import Predictions
@@ -39,6 +40,8 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         precision: `auto`, `fp32` or `bf16`.
         progress: Whether `fit` shows a bar and a line for each epoch; by default only in a
             notebook.
+        fit_rows: Whether strips of other heights are brought to 40 rows, to learn from and to
+            predict; it is called `fit` elsewhere, which is a method here.
 
     Attributes:
         checkpoint_: The best epoch's `digitsum.checkpoint.Checkpoint`; `history` in it.
@@ -57,6 +60,7 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "auto",
         precision: str = "auto",
         progress: bool | None = None,
+        fit_rows: bool = False,
     ) -> None:
         self.arch = arch
         self.epochs = epochs
@@ -67,6 +71,7 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.precision = precision
         self.progress = progress
+        self.fit_rows = fit_rows
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name; if deep, each of the options too, as `options__dropout`."""
@@ -107,7 +112,8 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         keys: dict[str, Scalar] = {k: v for k, v in named.items() if v is not None}
         own = {"seed": self.seed, "device": self.device, "precision": self.precision}
         recipe = Recipe.from_dict({"arch": self.arch, **(self.options or {}), **keys, **own})
-        strips, sums = as_strips(np.asarray(X), "X"), as_sums(np.asarray(y), "y")
+        images, sums = np.asarray(X), as_sums(np.asarray(y), "y")
+        strips = fit_strips(images, "X") if self.fit_rows else as_strips(images, "X")
         data = StripSet.from_arrays(strips, sums, counts=counts)
         warn_of_appearance(data.files, "X")
         shown = self.progress if progress is None else progress
@@ -126,7 +132,7 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def predictions(self, X: ArrayLike, counts: ArrayLike | None = None) -> Predictions:  # noqa: N803
         """All that is predicted for strips X: value, sum and, by a reader, digits too."""
         check_is_fitted(self, "checkpoint_")
-        return self._ready().predict(X, counts=counts)
+        return self._ready().predict(X, counts=counts, fit=self.fit_rows)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:  # noqa: N803
         """Exact-match accuracy on strips X, 0 to 1.

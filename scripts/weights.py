@@ -39,6 +39,7 @@ from digitsum.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from digitsum.checkpoint_paths import bundled_path, locate_checkpoint
 from digitsum.cli import options
 from digitsum.cli.display import run_shown
 from digitsum.cli.malloc import keep_freed
@@ -47,7 +48,6 @@ from digitsum.datasets.digits import Digits, load_digits
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import compose
 from digitsum.evaluation.scoring import evaluate
-from digitsum.files import bundled_path, locate_checkpoint
 from digitsum.inference import load_model, make_ready
 from digitsum.training import train
 

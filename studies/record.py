@@ -16,9 +16,9 @@ import typer
 from study import processor, scored
 
 from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import last_path
 from digitsum.cli import options
 from digitsum.datasets import open_data
-from digitsum.files import last_path
 from digitsum.inference import load_model
 
 

@@ -24,11 +24,12 @@ from measuring import processor, put, show
 
 from digitsum import LoadedModel, StripSet, compose, evaluate, load, resume, train
 from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import last_path, locate_checkpoint
 from digitsum.cli.display import run_shown
 from digitsum.cli.malloc import keep_freed
 from digitsum.datasets.digits import Digits
 from digitsum.datasets.synthesis import Composition
-from digitsum.files import last_path, locate_checkpoint, whole_file
+from digitsum.files import whole_file
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = Path(__file__).parent / "runs"

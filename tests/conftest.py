@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from pathlib import Path
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from typer.testing import Result as CliResult
 
 from digitsum.cli import app
+from digitsum.datasets import digits
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import Composition, compose, write
 from digitsum.models import architecture, check_options
@@ -32,6 +34,9 @@ MNIST = Path(__file__).parents[2] / "shared" / "mnist"
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason="MNIST does not stand beside the project"
 )
+
+
+digits._builtin = functools.cache(digits._builtin)  # a second each time; none changes them
 
 
 def pytest_configure() -> None:

@@ -282,7 +282,7 @@ BAD = [
     ("predict none/*.png", None, 1, "none/*.png does not exist, and as a pattern no file's name"),
     ("predict -", None, 2, "stdin holds no path: write one in each line"),
     ("predict - -", None, 2, "- is given twice"),
-    ("predict low.npy", lambda: np.save("low.npy", LOW), 1, "--fit (in Python fit=True) scales"),
+    ("predict low.npy", lambda: np.save("low.npy", LOW), 1, "--fit (in Python fit=True, of an est"),
     ("predict low.npy --fit", lambda: np.save("low.npy", LOW[:, :7]), 1, "--fit scales strips of"),
     ("predict x.npz --fit", lambda: np.savez("x.npz", LOW[:, :7]), 1, "--fit scales strips of"),
     ("eval a.pt --data low --fit", _pair("low", LOW), 1, "this model was trained on 42"),

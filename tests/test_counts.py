@@ -18,6 +18,7 @@ from torch import Tensor
 import digitsum
 from digitsum.checkpoint import load_checkpoint
 from digitsum.datasets.counts import as_counts
+from digitsum.datasets.picture_folders import write_pictures
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import Composition, compose, write
 from digitsum.errors import DataError, RecipeError, UsageError
@@ -92,6 +93,47 @@ def test_files_are_read_with_the_counts_beside_them(
         digitsum.predict_files(reader, names, 4, counts=varied.counts)
     with pytest.raises(DataError, match="29 counts for 30 strips"):
         digitsum.predict_files(reader, names, counts=varied.counts[1:])
+
+
+def test_pictures_are_read_with_the_counts_of_their_folder(
+    reader: LoadedModel, varied: Composition
+) -> None:
+    write_pictures(varied, Path("scans"))
+    found = digitsum.predict_files(reader, "scans")
+    lengths = [len(row.digits or ()) for chunk in found for row in chunk.predictions]
+    assert lengths == varied.counts.tolist()
+    said = "scans/sums.csv says how many digits each picture holds: 1 to 3 digits"
+    assert found.notes == [said]
+    sums = [row.sum for chunk in found for row in chunk.predictions]
+    scored = digitsum.evaluate(reader, digitsum.open_data("scans")).splits["data"]
+    assert 100 * np.mean(sums == varied.sums) == pytest.approx(scored.exact_accuracy)
+    four = digitsum.predict_files(reader, "scans", 4)
+    assert {len(row.digits or ()) for chunk in four for row in chunk.predictions} == {4}
+    table = Path("scans/sums.csv")
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:11]))  # the others are as if there were no table
+    some = digitsum.predict_files(reader, "scans")
+    lengths = [len(row.digits or ()) for chunk in some for row in chunk.predictions]
+    assert lengths == [*varied.counts[:10], *[4] * 20]
+
+
+def test_a_table_without_counts_is_not_read_by_predict(varied: Composition) -> None:
+    write_pictures(varied, Path("scans"))
+    table = Path("scans/sums.csv")
+    table.unlink()
+    rows = ok("predict", "scans").stdout
+    for text in ("name;total\n", "file,sum\n0.png,x\n", rows):
+        table.write_text(text)
+        result = ok("predict", "scans")
+        assert result.stdout == rows
+        assert "left out 1 file (sums.csv)" in result.stderr
+    table.write_text("file,sum,count\n00000.png,1,x\n")
+    result = run("predict", "scans")
+    assert (result.exit_code, result.stdout) == (1, rows)
+    assert "left out: scans/sums.csv line 2: count is 'x'" in result.stderr
+    assert ok("predict", "scans", "--digits-per-strip", 4).stdout == rows
+    with pytest.raises(DataError, match=r"scans/sums\.csv line 2: count is 'x'"):
+        digitsum.predict_files("reader", "scans")
 
 
 def test_evaluation_uses_counts_unless_told_otherwise(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 from typer.testing import CliRunner
 
 from digitsum.cli import app
@@ -14,7 +15,9 @@ from digitsum.datasets.digits import load_digits
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import compose
 from digitsum.evaluation.data_check import DataCheck, check_data
+from digitsum.evaluation.scoring import predict_rows
 from digitsum.inference import DigitCount, LoadedModel, load_model
+from digitsum.models.base import Architecture
 
 MADE = compose(load_digits("builtin"), 60, (3, 3), seed=5)
 NOTHING = np.zeros_like(MADE.images[:2])
@@ -57,6 +60,26 @@ def test_a_wrong_number_of_digits_is_seen(reader: LoadedModel) -> None:
     assert "3 in " in text
     assert seen(found, "reading")[0] == "careful"
     assert seen(checked(reader, MADE.images, MADE.sums, "any"), "digits")[0] == "ok"
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_strips_go_through_the_net_once(
+    reader: LoadedModel, counted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[int] = []
+    net = type(reader.module).forward
+
+    def forward(self: Architecture, strips: Tensor) -> Tensor:
+        passed.append(len(strips))
+        return net(self, strips)
+
+    data = StripSet.from_arrays(MADE.images, MADE.sums, counts=MADE.counts if counted else None)
+    expected = predict_rows(reader, data, np.arange(60), digits_per_strip=None if counted else 3)
+    monkeypatch.setattr(type(reader.module), "forward", forward)
+    found = check_data(data, reader, None if counted else 3)
+    assert sum(passed) == 60
+    right = (expected.sum == MADE.sums).mean()
+    assert f"reads {100 * right:.1f}% of 60 sums right" in seen(found, "reading")[1]
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ import torch
 from conftest import build, fit
 
 from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import last_path
 from digitsum.datasets.strips import StripSet
 from digitsum.device import DeviceConfig
 from digitsum.errors import UsageError
-from digitsum.files import last_path
 from digitsum.recipe import Recipe
 from digitsum.training.data import TrainingData, batches
 from digitsum.training.distributed import LAUNCHED, World, _compare

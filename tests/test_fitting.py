@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import digitsum
+from digitsum.checkpoint_paths import last_path
 from digitsum.datasets import fitting
 from digitsum.datasets.arrays import ImageFile
 from digitsum.datasets.drawings import strip_of
@@ -20,6 +21,8 @@ from digitsum.datasets.image_files import open_image
 from digitsum.datasets.synthesis import Composition, compose
 from digitsum.errors import DataError
 from digitsum.inference import LoadedModel, load_model
+from digitsum.sklearn import DigitSumRegressor
+from digitsum.training.events import EpochRecord
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +160,36 @@ def test_commands_take_fit(low: np.ndarray, made: Composition) -> None:
     ok(*train, "--fit")
     assert run("eval", "cnn.pt").exit_code == 1
     ok("eval", "cnn.pt", "--fit")
+
+
+def test_the_estimator_takes_fit(low: np.ndarray) -> None:
+    sums = compose("builtin", 9, (3, 3), seed=2).sums
+    keys = {"epochs": 1, "device": "cpu", "precision": "fp32"}
+    with pytest.raises(DataError, match=r"X holds .*strips are 40 rows high.*fit_rows"):
+        DigitSumRegressor("cnn", **keys).fit(low, sums)
+    fitted = DigitSumRegressor("cnn", fit_rows=True, **keys).fit(low, sums)
+    plain = DigitSumRegressor("cnn", **keys).fit(fit_strips(low, "x"), sums)
+    expected = plain.predictions(fit_strips(low, "x")).value
+    np.testing.assert_array_equal(fitted.predictions(low).value, expected)
+
+
+def test_a_run_on_fitted_strips_is_resumed(low: np.ndarray) -> None:
+    Path("low").mkdir()
+    np.save("low/data0.npy", low)
+    np.save("low/lab0.npy", compose("builtin", 9, (3, 3), seed=2).sums)
+    last = last_path(Path("cnn.pt"))
+
+    def stop(event: object) -> None:
+        if isinstance(event, EpochRecord) and event.epoch < 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        digitsum.train("low", arch="cnn", epochs=3, device="cpu", fit=True, on_event=stop)
+    for wrong in ({}, {"data": "low"}):
+        with pytest.raises(DataError, match="strips are 40 rows high"):
+            digitsum.resume(last, **wrong)
+    with pytest.raises(InterruptedError):
+        digitsum.resume(last, fit=True, on_event=stop)
+    assert run("train", "--resume", last).exit_code == 1
+    ok("train", "--resume", last, "--fit")
+    assert "nothing is left" in ok("train", "--resume", last).stderr

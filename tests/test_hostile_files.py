@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from digitsum import file_kinds
+from digitsum.checkpoint_paths import bundled_path
 from digitsum.datasets import open_data
 from digitsum.datasets.arrays import ImageFile, as_strips, read_labels
 from digitsum.datasets.digits import load_digits
@@ -35,7 +36,6 @@ from digitsum.datasets.pictures import grey_pages
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import CheckpointError, DataError, RecipeError, UsageError
 from digitsum.file_predictor import FilePredictor
-from digitsum.files import bundled_path
 from digitsum.inference import load_model
 from digitsum.models.reader import _left_to_right
 from digitsum.recipe import merge_sources

@@ -12,6 +12,7 @@ import torch
 from conftest import MNIST, build, fit, needs_mnist, ok
 
 from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import last_path, locate_checkpoint
 from digitsum.datasets import open_data
 from digitsum.datasets.digits import Digits, load_digits
 from digitsum.datasets.strips import StripSet
@@ -19,7 +20,6 @@ from digitsum.datasets.synthesis import compose
 from digitsum.device import DeviceConfig
 from digitsum.errors import DataError, RecipeError, WeightsError
 from digitsum.evaluation.scoring import evaluate
-from digitsum.files import last_path, locate_checkpoint
 from digitsum.inference import load_model
 from digitsum.models.reader import Reader
 from digitsum.recipe import Recipe

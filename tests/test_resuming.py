@@ -14,10 +14,10 @@ import torch
 from conftest import fit
 
 from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import last_path
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import CheckpointError
-from digitsum.files import last_path
 from digitsum.recipe import Recipe
 from digitsum.training import resume
 from digitsum.training.events import EpochRecord

@@ -164,8 +164,9 @@ def test_mnist_that_is_not_there_names_the_folder(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DIGITSUM_MNIST", "variable")
     with pytest.raises(DataError, match=r"no MNIST in variable: .*--mnist-root"):
         load_digits("mnist")
-    with pytest.raises(DataError, match="no MNIST in option: "):
-        open_data(["mnist"], mnist_root=Path("option"))
+    for root in ("option", Path("option")):
+        with pytest.raises(DataError, match="no MNIST in option: "):
+            open_data(["mnist"], mnist_root=root)
 
 
 def idx(array: np.ndarray, kind: int = 8) -> bytes:

@@ -12,6 +12,7 @@ from conftest import fit
 
 import digitsum
 from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import last_path
 from digitsum.datasets.digits import load_digits
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import compose
@@ -24,7 +25,6 @@ from digitsum.errors import (
 )
 from digitsum.evaluation.overlap import TrainingOverlap
 from digitsum.evaluation.scoring import evaluate
-from digitsum.files import last_path
 from digitsum.inference import load_model
 from digitsum.models.cnn import AttentionCNN
 from digitsum.models.reader import Reader

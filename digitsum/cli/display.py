@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from digitsum.checkpoint_paths import last_path
 from digitsum.coercion import whole_number
 from digitsum.display import Table
-from digitsum.files import last_path
 from digitsum.signals import Terminated
 from digitsum.training.distributed import World
 from digitsum.training.events import OnEvent, Result

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from digitsum.checkpoint_paths import locate_checkpoint
 from digitsum.cli import completion, options
 from digitsum.cli.writers import cell, to_json
 from digitsum.display import on_one_line
 from digitsum.errors import UsageError
-from digitsum.files import locate_checkpoint
 
 EXAMPLES = (
     "digitsum info",

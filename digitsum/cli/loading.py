@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from digitsum.checkpoint_paths import bundled_path
 from digitsum.errors import UsageError
-from digitsum.files import bundled_path
 
 MOST_LISTED = 50_000_000  # bytes of paths on stdin
 SIBLINGS = ("lab", "labels", "truth", "count")  # names for `data` of what belongs to strips

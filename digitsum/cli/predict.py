@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from digitsum.checkpoint_paths import is_checkpoint, is_last
 from digitsum.cli import completion, options
 from digitsum.cli.loading import listed_paths, load_models, model_files, strip_files
 from digitsum.coercion import whole_number
 from digitsum.display import counted
 from digitsum.errors import DataError, UsageError
-from digitsum.files import is_checkpoint, is_last
 
 if TYPE_CHECKING:
     from digitsum.file_predictor import FilePredictions
@@ -128,7 +128,8 @@ def predict(
     cannot be read), digits and positions (the pixel where each digit stands). A regressor leaves
     all after value empty.
 
-    A countN.npy beside a dataN.npy says how many digits each of its strips holds.
+    A countN.npy beside a dataN.npy says how many digits each of its strips holds, and so does the
+    column count of the sums.csv in a folder of pictures.
     """
     from digitsum.cli import writers
     from digitsum.cli.annotating import annotator

@@ -40,7 +40,7 @@ class DataOptions:
 def open_data(
     sources: Sources,
     labels: Path | str | None = None,
-    mnist_root: Path | None = None,
+    mnist_root: Path | str | None = None,
     fit: bool = False,
 ) -> StripSet:
     """Strips by name, folder or file; several sources are joined in order.
@@ -105,7 +105,7 @@ def as_strip_set(data: StripSet | Sources, fit: bool = False) -> StripSet:
     return data if isinstance(data, StripSet) else open_data(data, fit=fit)
 
 
-def _open(source: str, labels: Path | None, mnist_root: Path | None, fit: bool) -> StripSet:
+def _open(source: str, labels: Path | None, mnist_root: Path | str | None, fit: bool) -> StripSet:
     if source in NAMES:
         strips, seed = NAMES[source]
         return compose(load_digits(source, mnist_root), strips, seed=seed).as_strips(source)

@@ -192,7 +192,7 @@ def strip_shape(stored: Described, path: Path | str) -> tuple[int, int, int]:
             f"{path} holds {_describe(stored)}: strips are {ROWS} rows high and at least "
             f"{MIN_WIDTH} pixels wide, in shape (N, {ROWS}, W), (N, {ROWS}, W, 1), "
             f"(N, 1, {ROWS}, W), (N, {ROWS * FLAT_WIDTH}) or ({ROWS}, W); --fit (in Python "
-            "fit=True) scales other heights"
+            "fit=True, of an estimator fit_rows=True) scales other heights"
         )
     if shape[2] > MAX_WIDTH:
         raise DataError(

@@ -34,7 +34,7 @@ class Digits:
         return f"Digits({counted(len(self.labels), 'image')})"
 
 
-def load_digits(source: str, mnist_root: Path | None = None) -> Digits:
+def load_digits(source: str, mnist_root: Path | str | None = None) -> Digits:
     """Single digits by the name of their source.
 
     Args:
@@ -49,7 +49,8 @@ def load_digits(source: str, mnist_root: Path | None = None) -> Digits:
     if source == "builtin":
         return _builtin()
     if source in ("mnist", "mnist-test"):
-        return _mnist(train=source == "mnist", root=mnist_root)
+        root = None if mnist_root is None else Path(mnist_root)
+        return _mnist(train=source == "mnist", root=root)
     return _folder(Path(source))
 
 

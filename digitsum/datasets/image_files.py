@@ -87,11 +87,15 @@ def open_images(paths: Sequence[Path], fit: bool = False) -> list[OpenedFile]:
     return [opened for file in files for opened in open_image(file, fit)]
 
 
-def files_of(path: Path) -> tuple[list[Path], list[str]]:
+def files_of(path: Path, taken: Sequence[Path] = ()) -> tuple[list[Path], list[str]]:
     """The pictures of a folder, or its `.npy` files if it has none, and a line about the rest.
 
     The files that a pattern such as `scans/*.png` names, if nothing has that very name. Of
     anything else, itself.
+
+    Args:
+        path: A file, a folder or a pattern.
+        taken: What else of the folder is read.
 
     Raises:
         DataError: The folder holds neither, or no name matches the pattern.
@@ -112,7 +116,8 @@ def files_of(path: Path) -> tuple[list[Path], list[str]]:
         raise DataError(
             f"{path} is a folder without pictures ({NAMES}) and without .npy files of strips"
         )
-    return sorted(found, key=by_number), left_out(path, found, f"pictures ({NAMES})")
+    wanted = f"pictures ({NAMES})"
+    return sorted(found, key=by_number), left_out(path, [*found, *taken], wanted)
 
 
 def open_image(path: Path, fit: bool = False) -> list[OpenedFile]:

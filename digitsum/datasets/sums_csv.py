@@ -80,6 +80,20 @@ def read_sums(path: Path) -> SumsTable:
     return SumsTable(path, [row for _, row in rows], _notes(path, header, [r for _, r in rows]))
 
 
+def read_picture_counts(path: Path) -> dict[str, int]:
+    """How many digits each picture holds, by its name; empty if the CSV has no such column.
+
+    Nothing else in it matters then: it may be a table of another kind.
+
+    Raises:
+        DataError: It cannot be read; or it has the column, and is none of sums.
+    """
+    header = _text(path).partition("\n")[0].split(",")
+    if "count" not in [name.strip().strip('"') for name in header]:
+        return {}
+    return {row.file: row.count for row in read_sums(path).rows if row.count is not None}
+
+
 def _text(path: Path) -> str:
     """The text of a file, which may begin with a byte order mark, as Excel writes it."""
     try:

@@ -184,8 +184,8 @@ def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dic
         ink = strip_of_strokes(parse(asked.get("strokes")), width)
         strip, scale, left = ink.strip, ink.scale, ink.left
     asked_count = model.digit_count(count)
-    found = model.predict_strips(strip[None], asked_count)
-    prediction, columns = found[0], model.column_probabilities(strip[None])
+    found, columns = model.predict_with_columns(strip[None], asked_count)
+    prediction = found[0]
     return {
         **prediction.to_dict(),
         "value": round(prediction.value, 3),

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from digitsum.ambient import default_settings
 from digitsum.datasets.appearance import described, kinds_of
 from digitsum.datasets.split import split_rows
 from digitsum.datasets.strips import StripSet, strip_hashes
 from digitsum.display import Column, Table, Tabular, counted, percent
-from digitsum.errors import DataError
-from digitsum.evaluation.scoring import predict_rows
+from digitsum.errors import DataError, prefixed
 from digitsum.inference import DigitCount, LoadedModel
 from digitsum.models.sum_likelihood import count_distribution
 from digitsum.predictions import UNLIKELY, Predictions
@@ -98,8 +98,11 @@ def check_data(
         found.append(Finding("fails", "sums", f"there are none: {without_sums}"))
     else:
         found += [*_sums(data.sums, known), _copies(data)]
-    predictions = predict_rows(model, data, rows, digits_per_strip=digits_per_strip)
-    found += _digits(model, strips, known)
+    counts = data.counts[rows] if data.counts is not None and differ else None
+    with prefixed(model.name):
+        predictions, columns = model.predict_with_columns(strips, known, counts)
+    if columns is not None:
+        found.append(_digits(columns, known))
     sums = None if without_sums else data.sums[rows]
     found.append(_reading(model.name, predictions, sums))
     return DataCheck(" ".join(data.name), len(data), found)
@@ -173,23 +176,18 @@ def _copies(data: StripSet) -> Finding:
     return Finding("ok", "copies", "no strip is there twice")
 
 
-def _digits(
-    model: LoadedModel, strips: NDArray[np.uint8], digits_per_strip: int | None
-) -> list[Finding]:
-    """How many digits strips seem to hold; nothing if the model does not tell."""
-    columns = model.column_probabilities(strips)
-    if columns is None:
-        return []
-    shares = np.bincount(count_distribution(columns).argmax(1).numpy()) / len(strips)
+def _digits(columns: Tensor, digits_per_strip: int | None) -> Finding:
+    """How many digits strips seem to hold, from the probabilities (N, T, 11) in their columns."""
+    shares = np.bincount(count_distribution(columns).argmax(1).numpy()) / len(columns)
     common = [int(number) for number in np.argsort(-shares) if shares[number] >= COMMON]
     seen = ", ".join(f"{number} in {100 * shares[number]:.1f}%" for number in common)
     if digits_per_strip is None:
-        return [Finding("ok", "digits", f"strips seem to hold {seen}")]
+        return Finding("ok", "digits", f"strips seem to hold {seen}")
     if common[:1] == [digits_per_strip] and len(common) == 1:
-        return [Finding("ok", "digits", f"{digits_per_strip} in each, it seems")]
+        return Finding("ok", "digits", f"{digits_per_strip} in each, it seems")
     advice = f"{digits_per_strip} are assumed: give --digits-per-strip N or any"
     seen = f"strips seem to hold {seen or 'no one number'}; {advice}"
-    return [Finding("careful", "digits", seen)]
+    return Finding("careful", "digits", seen)
 
 
 def _reading(name: str, found: Predictions, sums: NDArray[np.int64] | None) -> Finding:

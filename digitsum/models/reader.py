@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import locate_checkpoint
 from digitsum.display import counted
 from digitsum.errors import CheckpointError, DataError, RecipeError, WeightsError
-from digitsum.files import locate_checkpoint
 from digitsum.models.base import Architecture
 from digitsum.models.blocks import Residual, conv_bn_relu
 from digitsum.models.sum_likelihood import (

@@ -37,8 +37,8 @@ def explain(
     the value changes with each pixel (Simonyan et al., 2014), of a model whose value has a
     gradient. `none` for any other.
     """
-    (prediction,) = model.predict_strips(strip[None], model.digit_count(digits_per_strip))
-    columns = model.column_probabilities(strip[None])
+    known = model.digit_count(digits_per_strip)
+    (prediction,), columns = model.predict_with_columns(strip[None], known)
     if columns is not None:
         seen = columns[0].T.numpy()  # (11, T)
         return Explanation("columns", strip, seen, prediction)

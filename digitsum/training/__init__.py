@@ -105,6 +105,7 @@ def resume(
     given: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     on_event: OnEvent | None = None,
+    fit: bool = False,
 ) -> Result:
     """Resumes a run after its last finished epoch, as if it had never stopped.
 
@@ -114,6 +115,7 @@ def resume(
         given: Keys of the recipe that must be the run's; the device may differ.
         progress: As `train`.
         on_event: As `train`.
+        fit: As `train`; a run on strips that were fitted needs it again.
 
     Raises:
         UsageError: A key differs, these are not the strips of the run, or it is finished.
@@ -132,7 +134,8 @@ def resume(
         if stopped.finished:
             raise UsageError(f"{last_name(stopped)} is of a finished run: nothing is left to do")
         runs = [(str(stopped.path), stopped.checkpoint)]
-        strips = given_or_own(DataOptions(), runs) if data is None else as_strip_set(data)
+        own = DataOptions(fit=fit)
+        strips = given_or_own(own, runs) if data is None else as_strip_set(data, fit)
         with undisturbed(stopped.recipe), _shown(progress, on_event) as report:
             trainer = Trainer(stopped.recipe, strips, stopped.path, report, pretrained=False)
             done = stopped.checkpoint.history
@@ -143,7 +146,7 @@ def resume(
 
 def last_name(stopped: StoppedRun) -> str:
     """Name of the checkpoint that a run resumes from."""
-    from digitsum.files import last_path
+    from digitsum.checkpoint_paths import last_path
 
     return str(last_path(stopped.path))
 

@@ -15,8 +15,9 @@ import torch
 
 from digitsum._version import __version__
 from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, without_state
+from digitsum.checkpoint_paths import last_path
 from digitsum.evaluation.metrics import Metrics
-from digitsum.files import check_checkpoint_paths, last_path, run_lock, uninterrupted
+from digitsum.files import check_checkpoint_paths, run_lock, uninterrupted
 from digitsum.recipe import Recipe
 from digitsum.training.data import TrainingData
 from digitsum.training.distributed import World

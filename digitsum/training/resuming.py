@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from digitsum.checkpoint import RESUMES_FROM, Checkpoint, load_checkpoint
+from digitsum.checkpoint_paths import best_path, is_last, last_path
 from digitsum.display import counted
 from digitsum.errors import CheckpointError, DigitsumError, UsageError
-from digitsum.files import best_path, is_last, last_path
 from digitsum.models import architecture_of_checkpoint, laid_out, resolve_options
 from digitsum.recipe import Recipe, Scalar
 from digitsum.training.events import EpochRecord
