@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from digitsum.recipe import Recipe
-from digitsum.training.optimizers import Average, KernelMuon, make_optimizers, make_schedule
+from digitsum.training.optimizers import (
+    Average,
+    KernelMuon,
+    make_optimizers,
+    make_schedule,
+    orthogonal,
+)
 
 
 def recipe(**keys: object) -> Recipe:
@@ -88,3 +94,17 @@ def test_an_average_follows_the_weights_and_forgets_the_first_ones() -> None:
         expected = step if expected is None else decay * expected + (1 - decay) * step
         assert average.module[0].weight.item() == pytest.approx(expected)
         assert average.module[1].num_batches_tracked.item() == step
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (16, 72), (72, 16)])
+def test_the_direction_is_that_of_torchs_muon(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    gradient = torch.randn(shape, generator=generator) * torch.logspace(0, -3, shape[1])
+    weight = nn.Parameter(torch.zeros(shape))
+    weight.grad = gradient
+    torch.optim.Muon([weight], lr=1.0, weight_decay=0.0, adjust_lr_fn="original").step()
+    scale = max(1, shape[0] / shape[1]) ** 0.5  # which "original" multiplies by
+    ours = orthogonal(torch.stack([torch.zeros(shape), gradient]))
+    assert not ours[0].any()
+    off = (ours[1] + weight.detach() / scale).norm() / ours[1].norm()
+    assert off < 0.05  # torch's is in bf16

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from digitsum.models import roots_of_unity
 from digitsum.models.sum_likelihood import (
     UNDERFLOW,
     count_distribution,
@@ -22,6 +23,8 @@ from digitsum.models.sum_likelihood import (
     most_likely,
     paired_count_sum_distribution,
     sum_distribution,
+    viterbi,
+    viterbi_by_digits,
     wide_log_likelihood,
 )
 
@@ -277,3 +280,42 @@ def test_counts_that_are_all_alike_are_one_count(seed: int, width: int, sharpnes
         rtol=1e-5,
         atol=1e-5,
     )
+
+
+@quick
+@given(seeds, st.integers(1, 9), st.integers(0, 20), st.floats(0.1, 40))
+def test_the_transform_is_right_where_it_says_so(
+    seed: int, count: int, more: int, sharpness: float
+) -> None:
+    log_probs = columns(seed, 6, count + more, sharpness)
+    sums = torch.randint(0, 9 * count + 1, (6,), generator=torch.Generator().manual_seed(seed))
+    logarithm, right = roots_of_unity.log_joint(log_probs, sums, count)
+    table = log_count_sum_distribution(log_probs.double(), count, 9 * count)[:, -1]
+    truth = table.gather(1, sums[:, None]).squeeze(1)
+    torch.testing.assert_close(logarithm[right], truth[right], rtol=1e-6, atol=1e-5)
+    assert right[truth - table.logsumexp(1) > math.log(1e-8)].all()
+    distribution, probability = roots_of_unity.sum_distribution(log_probs, count)
+    torch.testing.assert_close(distribution, table.softmax(1), rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(
+        probability, table.logsumexp(1).exp().clamp(max=1), rtol=1e-6, atol=0
+    )
+    distribution, _ = roots_of_unity.sum_distribution(log_probs, None)
+    table = count_sum_distribution(log_probs.double(), None, 9 * (count + more))[:, -1]
+    torch.testing.assert_close(distribution, table, rtol=1e-6, atol=1e-12)
+
+
+@quick
+@given(seeds, st.integers(1, 9), st.integers(0, 20), st.floats(0.1, 40))
+def test_both_ways_to_the_most_likely_reading_are_as_likely(
+    seed: int, count: int, more: int, sharpness: float
+) -> None:
+    log_probs = columns(seed, 6, count + more, sharpness)
+    sums = torch.randint(0, 9 * count + 1, (6,), generator=torch.Generator().manual_seed(seed))
+    by_digits = viterbi_by_digits(log_probs, sums, count)
+    assert ((by_digits > 0).sum(1) == count).all()
+    assert ((by_digits - 1).clamp(min=0).sum(1) == sums).all()
+    by_columns = viterbi(log_probs, sums, count, 9 * count)
+    likely = [
+        log_probs.gather(2, way[..., None]).double().sum((1, 2)) for way in (by_digits, by_columns)
+    ]
+    torch.testing.assert_close(likely[0], likely[1], rtol=1e-5, atol=1e-4)

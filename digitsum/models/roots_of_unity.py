@@ -91,7 +91,7 @@ def _waves(digits: Tensor, points: int) -> Tensor:
     """Polynomials (B, T, 10) at half of so many roots, complex (B, T, points // 2 + 1)."""
     angles = _angles(torch.arange(10, device=digits.device), points)
     waves = torch.stack([angles.cos(), -angles.sin()], -1).flatten(1)
-    return torch.view_as_complex((digits @ waves).reshape(*digits.shape[:2], -1, 2))
+    return torch.view_as_complex((digits @ waves).view(*digits.shape[:2], points // 2 + 1, 2))
 
 
 def _angles(exponents: Tensor, points: int) -> Tensor:
