@@ -70,12 +70,15 @@ def export(
     example = torch.zeros(2, ROWS, model.width, dtype=torch.uint8)
     with default_settings(), torch.inference_mode():
         program = torch.onnx.export(
-            exported, (example,), dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
+            exported, (example,), dynamo=True, opset_version=OPSET, optimize=True, verbose=False,
             input_names=["strips"], output_names=list(model.module.export_names),
             dynamic_shapes={"strips": {0: torch.export.Dim("strips")}},
         )  # fmt: skip
     assert program is not None
+    file = program.model_proto
+    for node in file.graph.node:  # each tells the lines of Python, and the folders, it comes from
+        del node.metadata_props[:]
     on_progress(1)
     with whole_file(path, overwrite) as stream:
-        stream.write(program.model_proto.SerializeToString())
+        stream.write(file.SerializeToString())
     on_progress(1)

@@ -136,7 +136,9 @@ def noise() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="session")
 def exported_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `digitsum export reader` writes, once for all workers."""
-    path = tmp_path_factory.getbasetemp().parent / "exported.onnx"
+    own = tmp_path_factory.getbasetemp()  # a worker's lies in that of the session
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    path = shared / "exported.onnx"
     with FileLock(f"{path}.lock"):
         if not path.exists():
             result = CliRunner().invoke(app, ["export", "reader", str(path)])

@@ -319,3 +319,16 @@ def test_both_ways_to_the_most_likely_reading_are_as_likely(
         log_probs.gather(2, way[..., None]).double().sum((1, 2)) for way in (by_digits, by_columns)
     ]
     torch.testing.assert_close(likely[0], likely[1], rtol=1e-5, atol=1e-4)
+
+
+@quick
+@given(seeds, st.integers(1, 8), st.integers(0, 20), st.floats(0.1, 40))
+def test_the_exported_transform_is_the_transform(
+    seed: int, count: int, more: int, sharpness: float
+) -> None:
+    log_probs = columns(seed, 6, count + more, sharpness)
+    exported = roots_of_unity.exported_sum_distribution(log_probs, count)
+    for ours, theirs in zip(
+        exported, roots_of_unity.sum_distribution(log_probs, count), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-12)

@@ -22,6 +22,7 @@ from digitsum.checkpoint import load_checkpoint
 from digitsum.checkpoint_paths import locate_checkpoint
 from digitsum.display import counted
 from digitsum.errors import CheckpointError, DataError, RecipeError, WeightsError
+from digitsum.models import roots_of_unity
 from digitsum.models.base import Architecture
 from digitsum.models.blocks import Residual, conv_bn_relu
 from digitsum.models.sum_likelihood import (
@@ -32,6 +33,7 @@ from digitsum.models.sum_likelihood import (
     most_likely,
     sum_distribution,
     viterbi,
+    viterbi_by_digits,
     wide_log_likelihood,
 )
 from digitsum.predictions import Predictions
@@ -210,14 +212,23 @@ class Reader(Architecture):
         As `predict`, without a branch that depends on the outputs.
         """
         top = 9 * (outputs.shape[1] if digits_per_strip is None else digits_per_strip)
-        table = count_sum_distribution(outputs.double(), digits_per_strip, top)
-        table = table[:, -1]  # float64 reaches down to 1e-300
-        total = table.sum(1)
-        distribution = (table / total[:, None].clamp_min(1e-300)).float()
-        count = torch.ones_like(total) if digits_per_strip is None else total.clamp(max=1)
+        few = digits_per_strip  # a known count that is small
+        if few is not None and not roots_of_unity.is_quick(outputs, few):
+            few = None
+        if few is not None:
+            exact, count = roots_of_unity.exported_sum_distribution(outputs, few)
+        else:
+            table = count_sum_distribution(outputs.double(), digits_per_strip, top)[:, -1]
+            total = table.sum(1)  # float64 reaches down to 1e-300
+            exact = table / total[:, None].clamp_min(1e-300)
+            count = torch.ones_like(total) if digits_per_strip is None else total.clamp(max=1)
+        distribution = exact.float()
         confidence, sums = distribution.max(1)
         value = distribution @ torch.arange(top + 1, dtype=torch.float32)
-        symbols = viterbi(outputs, sums, digits_per_strip, top)
+        if few is not None:
+            symbols = viterbi_by_digits(outputs, sums, few)
+        else:
+            symbols = viterbi(outputs, sums, digits_per_strip, top)
         return value, sums, confidence, count.float(), (symbols - 1).to(torch.int8)
 
     def to_int8(self, samples: NDArray[np.uint8]) -> Architecture:

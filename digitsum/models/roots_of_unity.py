@@ -71,6 +71,35 @@ def sum_distribution(log_probs: Tensor, count: int | None) -> tuple[Tensor, Tens
     return table / total[:, None], (total.log() + scale).exp().clamp(max=1)
 
 
+def exported_sum_distribution(log_probs: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`sum_distribution` of a known count without complex numbers, which ONNX has not.
+
+    A row whose P(count) is below what float64 holds is 0.
+    """
+    exact = log_probs.double().clamp(min=IMPOSSIBLE)
+    blank, gain = exact[..., :1], exact[..., 1:] - exact[..., :1]
+    shift = (gain.amax((1, 2)) - LARGEST / count).clamp(min=0)
+    digits = (gain - shift[:, None, None]).exp()
+    angles = _angles(torch.arange(10), 9 * count + 1)
+    re, im = digits @ angles.cos(), digits @ -angles.sin()
+    chosen_re, chosen_im = re, im
+    for k in range(1, count):
+        a, b = re[:, k:], im[:, k:]
+        c, d = chosen_re.cumsum(1)[:, :-1], chosen_im.cumsum(1)[:, :-1]
+        chosen_re, chosen_im = a * c - b * d, a * d + b * c
+    angles = _angles(torch.arange(9 * count + 1), 9 * count + 1).T
+    twice = torch.full((len(angles), 1), 2.0, dtype=torch.float64)
+    twice[0] = 1.0
+    if count % 2:
+        twice[-1] = 1.0  # real roots have no twin
+    waves = chosen_re.sum(1) @ (twice * angles.cos()) - chosen_im.sum(1) @ (twice * angles.sin())
+    table = waves.clamp(min=0)
+    total = table.sum(1)
+    scale = blank.sum((1, 2)) + count * shift - math.log(9 * count + 1)
+    probability = (total.clamp_min(1e-300).log() + scale).exp().clamp(max=1)
+    return table / total.clamp_min(1e-300)[:, None], probability
+
+
 def _known_count(log_probs: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The coefficient of y^K at half of the roots, and the logarithm of what it is to be scaled by.
 

@@ -40,7 +40,7 @@ def count_sum_distribution(log_probs: Tensor, max_count: int | None, top: int) -
         max_count: K, the highest count that is kept; None adds all counts up, (B, 1, top + 1).
         top: The highest sum that is kept.
     """
-    if _pairs_fit(log_probs, max_count, top):
+    if not torch.compiler.is_exporting() and _pairs_fit(log_probs, max_count, top):
         return paired_count_sum_distribution(log_probs, max_count, top)
     probs = log_probs.exp()
     table = _empty_strip(probs, max_count, top, zero=0.0, one=1.0)
@@ -184,31 +184,44 @@ def most_likely(log_probs: Tensor, sums: Tensor, count: int | None) -> Tensor:
 def viterbi_by_digits(log_probs: Tensor, sums: Tensor, count: int) -> Tensor:
     """Does what `viterbi` does for a known count, in K rounds in the place of T.
 
-    In each round the best way to every sum by one digit more, that digit in column t; the digits
-    before it end at the best of the columns before.
+    In each round one more digit, in column t: the best way to every sum ends with it, and begins
+    with the best of the ways that one digit fewer has in the columns before.
     """
     finite = log_probs.double().clamp(min=IMPOSSIBLE)
     gain = finite[..., 1:] - finite[..., :1]  # (B, T, 10): of a digit over a blank
-    best = F.pad(gain, (0, 9 * count - 9), value=-torch.inf)  # (B, T, S)
-    last = gain.flip(-1)[:, 1:, None]  # (B, T - 1, 1, 10), in the windows' order
-    rounds: list[tuple[Tensor, Tensor]] = []  # which digit in column t, and where those before end
+    columns, top = gain.shape[1], 9 * count
+    digits = torch.arange(10, device=gain.device)
+    rest = torch.arange(top + 1, device=gain.device)[:, None] - digits + 9  # in a row padded by 9
+    best = [F.pad(gain, (0, top - 9), value=-torch.inf)]  # of k digits, (B, T, S) each
+    before: list[Tensor] = []  # the best of them up to a column, padded, (B, T, 9 + S) each
     for _ in range(count - 1):
-        before, ends = best[:, :-1].cummax(1)
-        windows = F.pad(before, (9, 0), value=-torch.inf).unfold(-1, 10, 1)
-        best, window = (windows + last).max(-1)
-        best = F.pad(best, (0, 0, 1, 0), value=-torch.inf)
-        rounds.append((9 - window, ends))
-    strips = torch.arange(len(sums), device=sums.device)
-    symbols = torch.zeros(log_probs.shape[:2], dtype=torch.long, device=sums.device)
-    left = sums.long()
-    place = best[strips, :, left].argmax(1)
-    for digits, ends in reversed(rounds):
-        digit = digits[strips, place - 1, left]
-        symbols[strips, place] = digit + 1
+        before.append(F.pad(_highest_so_far(best[-1]), (9, 0), value=-torch.inf))
+        ways = (before[-1][:, :-1, rest] + gain[:, 1:, None]).amax(-1)
+        best.append(F.pad(ways, (0, 0, 1, 0), value=-torch.inf))
+    left, place = sums.long(), torch.full_like(sums, columns).long()
+    every = torch.arange(columns, device=gain.device)
+    symbols = torch.zeros_like(log_probs[..., 0], dtype=torch.long)
+    for k in reversed(range(count)):
+        ways = best[k].gather(2, left[:, None, None].expand(-1, columns, 1)).squeeze(2)
+        place = torch.where(every < place[:, None], ways, -torch.inf).argmax(1)
+        digit = left
+        if k:
+            row = (place - 1).clamp(min=0)[:, None, None].expand(-1, 1, top + 10)
+            kept = before[k - 1].gather(1, row).squeeze(1).gather(1, left[:, None] + 9 - digits)
+            own = gain.gather(1, place[:, None, None].expand(-1, 1, 10)).squeeze(1)
+            digit = (kept + own).argmax(1)
+        symbols = torch.where(every == place[:, None], digit[:, None] + 1, symbols)
         left = left - digit
-        place = ends[strips, place - 1, left]
-    symbols[strips, place] = left + 1
     return symbols
+
+
+def _highest_so_far(x: Tensor) -> Tensor:
+    """Over the columns up to each, (B, T, S); ONNX has no such operator."""
+    step = 1
+    while step < x.shape[1]:
+        x = torch.maximum(x, F.pad(x[:, :-step], (0, 0, step, 0), value=-torch.inf))
+        step *= 2
+    return x
 
 
 def viterbi(log_probs: Tensor, sums: Tensor, count: int | None, top: int) -> Tensor:
