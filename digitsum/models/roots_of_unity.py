@@ -76,10 +76,7 @@ def exported_sum_distribution(log_probs: Tensor, count: int) -> tuple[Tensor, Te
 
     A row whose P(count) is below what float64 holds is 0.
     """
-    exact = log_probs.double().clamp(min=IMPOSSIBLE)
-    blank, gain = exact[..., :1], exact[..., 1:] - exact[..., :1]
-    shift = (gain.amax((1, 2)) - LARGEST / count).clamp(min=0)
-    digits = (gain - shift[:, None, None]).exp()
+    digits, scale = _over_blanks(log_probs, count)
     angles = _angles(torch.arange(10), 9 * count + 1)
     re, im = digits @ angles.cos(), digits @ -angles.sin()
     chosen_re, chosen_im = re, im
@@ -95,9 +92,8 @@ def exported_sum_distribution(log_probs: Tensor, count: int) -> tuple[Tensor, Te
     waves = chosen_re.sum(1) @ (twice * angles.cos()) - chosen_im.sum(1) @ (twice * angles.sin())
     table = waves.clamp(min=0)
     total = table.sum(1)
-    scale = blank.sum((1, 2)) + count * shift - math.log(9 * count + 1)
-    probability = (total.clamp_min(1e-300).log() + scale).exp().clamp(max=1)
-    return table / total.clamp_min(1e-300)[:, None], probability
+    probability = (total.clamp_min(1e-300).log() + scale - math.log(9 * count + 1)).exp()
+    return table / total.clamp_min(1e-300)[:, None], probability.clamp(max=1)
 
 
 def _known_count(log_probs: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -105,15 +101,23 @@ def _known_count(log_probs: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     Complex128 (B, S // 2 + 1), as the other half are its conjugates, and float64 (B,).
     """
-    exact = log_probs.double().clamp(min=IMPOSSIBLE)
-    blank = exact[..., :1]
-    gain = exact[..., 1:] - blank
-    shift = (gain.detach().amax((1, 2)) - LARGEST / count).clamp(min=0)
-    digits = _waves((gain - shift[:, None, None]).exp(), 9 * count + 1)
+    ratios, scale = _over_blanks(log_probs, count)
+    digits = _waves(ratios, 9 * count + 1)
     chosen = digits
     for k in range(1, count):
         chosen = digits[:, k:] * chosen.cumsum(1)[:, :-1]
-    return chosen.sum(1), blank.sum((1, 2)) + count * shift
+    return chosen.sum(1), scale
+
+
+def _over_blanks(log_probs: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Digits' probabilities over their column's blank, float64 (B, T, 10), of moderate size.
+
+    And the logarithm of what a product of K of them is to be scaled by, (B,).
+    """
+    exact = log_probs.double().clamp(min=IMPOSSIBLE)
+    blank, gain = exact[..., :1], exact[..., 1:] - exact[..., :1]
+    shift = (gain.detach().amax((1, 2)) - LARGEST / count).clamp(min=0)
+    return (gain - shift[:, None, None]).exp(), blank.sum((1, 2)) + count * shift
 
 
 def _waves(digits: Tensor, points: int) -> Tensor:

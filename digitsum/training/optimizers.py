@@ -50,7 +50,7 @@ class KernelMuon(Optimizer):
     al., 2025), so that one learning rate serves both.
 
     torch's own takes matrices alone, and multiplies them in bf16, which a processor that has no
-    bf16 only emulates: two thirds of a step of the reader went into that.
+    bf16 only emulates: it took 472 of 730 ms of a step of a small net.
 
     Args:
         kernels: (C_out, C_in, h, w) each.

@@ -35,11 +35,9 @@ def fitted_optimizer(expected: Mapping[str, Any], found: object) -> dict[str, An
     for key, value in expected.items():
         if key == "state":
             fitted[key] = fitted_value(value, state[key], "state")
-        elif key == "param_groups":
-            groups = _same_length(value, state[key], "param_groups")
+        else:  # param_groups
+            groups = _same_length(value, state[key], key)
             fitted[key] = [_agreed(*pair, MOVING) for pair in zip(value, groups, strict=True)]
-        else:  # an optimizer inside this one
-            fitted[key] = fitted_optimizer(value, state[key])
     return fitted
 
 
