@@ -42,7 +42,8 @@ def _one_of(*names: str, default: Any = MISSING) -> Any:
 class Recipe:
     """A resolved recipe: `Recipe(arch="cnn", epochs=5, dropout=0.2)`.
 
-    Keys that are not given are taken from the architecture's own recipe.
+    Keys that are not given are taken from the architecture's own recipe. Where all but options are
+    given, as in a checkpoint, the options are the given ones alone.
 
     Attributes:
         arch: The architecture, a name of digitsum's or `module:Class`.
@@ -200,13 +201,14 @@ def _own_recipe(arch: Any, complete: bool) -> dict[str, Any]:
 
     Args:
         arch: A name of digitsum's, or `module:Class`.
-        complete: Whether all common keys are given, so that an outside class needs no file.
+        complete: Whether all common keys are given. Then options that are not are the
+            constructor's own, and not those of a recipe that may have been written since.
 
     Raises:
         RecipeError: There is no such architecture.
     """
     if isinstance(arch, str) and arch in names():
-        return bundled(arch)
+        return {} if complete else bundled(arch)
     if not isinstance(arch, str) or not all(arch.partition(":")):
         raise RecipeError(
             f"arch: {arch!r} is unknown: choose from {', '.join(names())}, or name a class of "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from digitsum.training.augmentation import warp
+from digitsum.training.augmentation import _cubic, warp
 
 
 def test_no_shift_changes_nothing() -> None:
@@ -41,3 +42,10 @@ def test_black_stays_black_and_no_grey_is_made_up() -> None:
     assert moved.shape == (4, 1, 40, 100)
     assert moved.min() >= 0
     assert moved.max() <= 1 + 1e-6
+
+
+def test_the_matrices_interpolate_as_pytorch_does() -> None:
+    points, size = torch.randn(3, 2, 4, 13), (40, 168)
+    expected = F.interpolate(points, size=size, mode="bicubic", align_corners=True)
+    found = _cubic(4, 40).T @ points @ _cubic(13, 168)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)

@@ -25,7 +25,16 @@ from digitsum.evaluation.metrics import Metrics
 from digitsum.evaluation.overlap import TrainingOverlap
 from digitsum.evaluation.scoring import Evaluation
 from digitsum.predictions import Predictions
-from digitsum.training.events import EpochRecord, Estimate, Restart, Result, Scores, Scoring, Start
+from digitsum.training.events import (
+    EpochRecord,
+    Estimate,
+    Passed,
+    Restart,
+    Result,
+    Scores,
+    Scoring,
+    Start,
+)
 from digitsum.training.progress import TrainingDisplay, epoch_line, words
 
 WIDTHS = (40, 60, 80, 100, 120, 160)
@@ -184,6 +193,7 @@ def test_lines_break_between_words(width: int) -> None:
     events = [
         Start("resnet", 23_503_809, 24_000, 6_000, "cuda:0, bf16, in 8 processes"),
         Estimate(4000.0, 50, 298.0), Restart(2, 3, 4, 7.4, 13.6), Scoring(30_000), RECORD,
+        Passed(2, 231.0),
     ]  # fmt: skip
     display = TrainingDisplay(console)
     for event in events:

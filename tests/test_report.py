@@ -27,6 +27,7 @@ pytest.importorskip("matplotlib", reason="the extra report is not installed")
 
 from digitsum.report import captions
 from digitsum.report.content import ReportContent, Subject
+from digitsum.training.events import Passed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -54,7 +55,7 @@ def subject(name: str, read: np.ndarray, truth: np.ndarray, **keys: Any) -> Subj
     metrics = score(predictions.value, predictions.sum, truth)
     row = ComparedModel(name, "cnn", 1000, 10.0, TrainingOverlap(0, 0), metrics)
     history = keys.pop("history", [])
-    return Subject(row, predictions, history, keys.pop("best", 1), [], [])
+    return Subject(row, predictions, history, keys.pop("best", 1), [], [], keys.pop("passed", None))
 
 
 def test_sentences_follow_from_the_data() -> None:
@@ -79,6 +80,11 @@ def test_sentences_follow_from_the_data() -> None:
     falling = subject("c", truth, truth, history=losses, best=2)
     rise = "c was best in epoch 2 of 3; in the last one its validation loss was 50% higher."
     assert captions.curves(falling) == rise
+    quick = subject("d", truth, truth, history=losses, best=3, passed=Passed(2, 75.2))
+    assert captions.curves(quick) == (
+        "d was best in the last of its 3 epochs. It reached 94.92% of the validation strips, as "
+        "the technical report's pretrained ResNet-50 does, in epoch 2, after 75 s."
+    )
 
 
 def test_three_models_of_one_name_keep_their_own_pairs() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +29,10 @@ from digitsum.inference import load_model
 from digitsum.models.cnn import AttentionCNN
 from digitsum.models.reader import Reader
 from digitsum.recipe import Recipe, merge_sources
+from digitsum.training import events as run_events
 from digitsum.training import pace, resume
 from digitsum.training.data import TrainingData, batches, check_sums
-from digitsum.training.events import EpochRecord, Estimate, Progress, Scoring, Start
+from digitsum.training.events import EpochRecord, Estimate, Passed, Progress, Scoring, Start, passed
 from digitsum.training.resuming import StoppedRun
 
 CNN = {"arch": "cnn", "epochs": 2, "device": "cpu"}
@@ -234,6 +235,26 @@ def test_a_run_tells_progress_once_an_estimate_and_every_epoch(
     assert [(e.epoch, e.steps) for e in ends] == [(1, 6), (2, 6)]
     assert isinstance(events[0], Start)
     assert events[-1] == Scoring(60)
+
+
+def test_a_run_on_mnist_tells_when_it_is_where_the_technical_report_ended(
+    strips: StripSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_events, "RESNET_EXACT", -1.0)
+    for name, told in ((["mnist"], 1), (["mnist", "builtin"], 0), (["mine"], 0)):
+        events: list[object] = []
+        fit(recipe(), replace(strips, name=name), PATH, events.append)
+        assert [e.epoch for e in events if isinstance(e, Passed)] == [1] * told
+
+
+def test_the_time_to_the_technical_report_counts_failed_attempts_too() -> None:
+    history = [
+        {"epoch": epoch, "seconds": 10.0, "val_exact_accuracy": exact}
+        for epoch, exact in ((1, 7.0), (2, 8.0), (1, 90.0), (2, 94.91), (3, 94.92), (4, 97.0))
+    ]
+    assert passed(["mnist"], history) == Passed(3, 50.0)
+    assert passed(["mnist"], history[:4]) is None
+    assert passed(["mnist-test"], history) is None
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ Letters: B batch, T columns, K digits in a strip, S possible sums.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,21 @@ TABLES = 10**8  # bytes of the tables of counts and sums of all strips at once
 TABLE = 15 * 10**8  # and of one strip, at most
 
 
+def _base() -> tuple[list[nn.Module], int]:
+    stem = [conv_bn_relu(1, 16), conv_bn_relu(16, 32, stride=2), conv_bn_relu(32, 64, stride=2)]
+    return [*stem, *(Residual(64) for _ in range(3))], 64
+
+
+def _small() -> tuple[list[nn.Module], int]:
+    """Halves height and width at once, by a larger kernel, and looks around in one block."""
+    stem = [conv_bn_relu(1, 32, kernel=5, stride=2), conv_bn_relu(32, 48, stride=2)]
+    return [*stem, Residual(48)], 48
+
+
+# by size, the layers that make (B, C, ROWS_LEFT, T) of strips (B, 1, 40, W), and C
+TRUNKS = {"small": _small, "base": _base}
+
+
 class Reader(Architecture):
     """Columns of digits from strips of any width.
 
@@ -58,6 +74,8 @@ class Reader(Architecture):
             blank and keeps a digit in one column.
         guide: Share of the run in which the expected sum and count are fitted too, ever less: at
             first the likelihood is nearly flat.
+        size: `small`, or `base`, which has twice the arithmetic and is what checkpoints that do
+            not say it hold.
 
     Raises:
         RecipeError: An option is not allowed.
@@ -67,7 +85,13 @@ class Reader(Architecture):
     folds_batch_norm = True
     export_names = ("value", "sum", "confidence", "count_probability", "digits")
 
-    def __init__(self, width: int, digits_per_strip: int | None = 4, guide: float = 1 / 6) -> None:
+    def __init__(
+        self,
+        width: int,
+        digits_per_strip: int | None = 4,
+        guide: float = 1 / 6,
+        size: str = "base",
+    ) -> None:
         super().__init__(width)
         columns = -(-width // STRIDE)
         if digits_per_strip is not None and not 1 <= digits_per_strip <= columns:
@@ -79,12 +103,13 @@ class Reader(Architecture):
             raise RecipeError(f"guide: {guide} is not allowed: it must be in 0..1")
         self.digits_per_strip, self.guide = digits_per_strip, guide
         self.replayable = digits_per_strip is not None and digits_per_strip <= REPLAYED_DIGITS
+        if size not in TRUNKS:
+            raise RecipeError(f"size: {size!r} is not allowed: choose from {', '.join(TRUNKS)}")
+        self.size = size
+        trunk, channels = TRUNKS[size]()
         self.features = nn.Sequential(  # (B, 1, 40, W) -> (B, 128, 1, T)
-            conv_bn_relu(1, 16),
-            conv_bn_relu(16, 32, stride=2),
-            conv_bn_relu(32, 64, stride=2),
-            *(Residual(64) for _ in range(3)),
-            nn.Conv2d(64, 128, (DIGIT_ROWS, 3), padding=(0, 1), bias=False),
+            *trunk,
+            nn.Conv2d(channels, 128, (DIGIT_ROWS, 3), padding=(0, 1), bias=False),
             nn.BatchNorm2d(128),
             nn.ReLU(inplace=True),
             nn.MaxPool2d((ROWS_LEFT - DIGIT_ROWS + 1, 1)),  # at whatever height a digit stands
@@ -92,7 +117,7 @@ class Reader(Architecture):
         )
         self.head = nn.Linear(128, SYMBOLS)
         with torch.no_grad():
-            self.head.bias[0] += 2.3  # nine columns in ten are blank
+            self.head.bias[0] += math.log(9 * 10)  # ten digits share one column in ten
 
     def load_pretrained(self, weights: str) -> None:
         """Takes the weights of a reader's checkpoint; `reader` names the bundled one.

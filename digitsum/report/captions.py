@@ -9,6 +9,8 @@ from digitsum.display import counted
 from digitsum.evaluation.metrics import calibration_error, selective_accuracy
 from digitsum.predictions import UNLIKELY
 from digitsum.report.content import ReportContent, Subject
+from digitsum.training.events import RESNET_EXACT
+from digitsum.training.progress import duration
 
 
 def describe_strips(report: ReportContent) -> str:
@@ -39,7 +41,18 @@ def headline(report: ReportContent) -> str:
 
 
 def curves(subject: Subject) -> str:
-    """Which epoch was best, and how the run ended."""
+    """Which epoch was best, how the run ended, and when it reached the technical report."""
+    said = _best_epoch(subject)
+    if subject.passed is None:
+        return said
+    return (
+        f"{said} It reached {RESNET_EXACT}% of the validation strips, as the technical report's "
+        f"pretrained ResNet-50 does, in epoch {subject.passed.epoch}, after "
+        f"{duration(subject.passed.seconds)}."
+    )
+
+
+def _best_epoch(subject: Subject) -> str:
     losses = np.array([record["val_loss"] for record in subject.history])
     last = len(losses)
     if subject.best_epoch >= last:

@@ -16,9 +16,11 @@ from digitsum.evaluation.scoring import MisreadStrip, OnProgress, worst_errors
 from digitsum.inference import DigitCount, LoadedModel
 from digitsum.predictions import Predictions
 from digitsum.report.explain import Explanation, explain
+from digitsum.training.events import Passed, passed
 
 ERRORS = 6  # strips shown whose sum a model gets wrong
-DRAWN = {"epoch", "train_loss", "val_loss", "val_exact_accuracy"}  # of an epoch, as curves
+# of an epoch, as curves and in words
+DRAWN = {"epoch", "train_loss", "val_loss", "val_exact_accuracy", "seconds"}
 EXPLAINED = 3  # strips shown with what a model looks at in them
 
 
@@ -32,6 +34,7 @@ class Subject:
     best_epoch: int  # whose weights these are
     errors: list[MisreadStrip]  # farthest off first
     explanations: list[Explanation]
+    passed: Passed | None  # where its run reached the technical report's ResNet-50
 
     @property
     def name(self) -> str:
@@ -74,16 +77,17 @@ def build_content(
     strips = np.concatenate(list(data.chunks(rows[:EXPLAINED])))
     subjects = []
     for model, row, found in zip(models, compared.models, compared.predictions, strict=True):
-        history = model.checkpoint.history
+        history = [record for record in model.checkpoint.history if record.keys() >= DRAWN]
         counts = _explained_counts(model, data, rows[:EXPLAINED], digits_per_strip)
         subjects.append(
             Subject(
                 row=row,
                 predictions=found,
-                history=[record for record in history if record.keys() >= DRAWN],
+                history=history,
                 best_epoch=int(model.checkpoint.metrics["epoch"]),
                 errors=worst_errors(found, data, rows, ERRORS),
                 explanations=[explain(model, *pair) for pair in zip(strips, counts, strict=True)],
+                passed=passed(model.checkpoint.data["name"], history),
             )
         )
     name = as_text(" ".join(data.name))

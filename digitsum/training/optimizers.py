@@ -116,12 +116,16 @@ def orthogonal(matrices: Tensor) -> Tensor:
         return orthogonal(matrices.mT).mT
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     gram = x @ x.mT
-    once = torch.eye(gram.shape[1], device=gram.device)
-    product = once.expand_as(gram)
-    for _ in range(5):
-        factor = torch.baddbmm(3.4445 * once - 4.775 * gram, gram, gram, alpha=2.0315)
-        product = factor @ product
+    once = 3.4445 * torch.eye(gram.shape[1], device=gram.device)
+
+    def polynomial(gram: Tensor) -> Tensor:
+        return torch.baddbmm(once - 4.775 * gram, gram, gram, alpha=2.0315)
+
+    product = factor = polynomial(gram)
+    for _ in range(4):
         gram = factor @ gram @ factor
+        factor = polynomial(gram)
+        product = factor @ product
     result: Tensor = product @ x
     return result
 

@@ -14,16 +14,19 @@ from rich.progress import Progress as Bar
 
 from digitsum.display import counted, on_one_line
 from digitsum.training.events import (
+    RESNET_EXACT,
     EpochRecord,
     Estimate,
     Event,
     OnEvent,
+    Passed,
     Progress,
     Restart,
     Scoring,
     Start,
 )
 
+RESNET = f"{RESNET_EXACT}%, the technical report's pretrained ResNet-50,"
 GAP = "  "  # between the fields of a line
 
 
@@ -127,6 +130,8 @@ def words(event: Event, width: int | None) -> str:
     if isinstance(event, Estimate):
         speed = f"{event.strips_per_second:,.0f} strips/s"
         return f"about {duration(event.seconds)} for {counted(event.epochs, 'epoch')} at {speed}"
+    if isinstance(event, Passed):
+        return f"{RESNET} reached in epoch {event.epoch}, after {duration(event.seconds)}"
     if isinstance(event, Restart):
         return (
             f"nothing learnt: exact-match accuracy is {event.exact_accuracy:.1f}% after "

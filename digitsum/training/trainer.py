@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ from digitsum.training.events import (
     EpochRecord,
     Estimate,
     OnEvent,
+    Passed,
     Progress,
     Restart,
     Result,
     Scores,
     Scoring,
     Start,
+    passed,
 )
 from digitsum.training.pace import EpochClock, RunClock
 from digitsum.training.state import TrainState
@@ -159,6 +161,8 @@ class Trainer:
                 )
                 self.keep(record, val)
                 self.on_event(record)
+                if (found := self.passed()) and found.epoch == epoch:
+                    self.on_event(found)
             return self.score_checkpoints()
 
     def train_epoch(self, epoch: int, clock: EpochClock) -> float:
@@ -220,6 +224,10 @@ class Trainer:
             self.best = {"epoch": record.epoch, "val_loss": record.val_loss}
         random = dict(enumerate(self.world.gather(self.device.random_state())))
         self.checkpoints.save_epoch(self.state, self.history, val, random, self.best)
+
+    def passed(self) -> Passed | None:
+        """Where the run reached the technical report's ResNet-50, if its data are the report's."""
+        return passed(self.data.data.name, [asdict(record) for record in self.history])
 
     def next_epoch(self) -> int:
         """Number of the next epoch, from 1; a run that has learnt nothing is restarted.
