@@ -7,12 +7,12 @@ The reader before it was made faster lies in a worktree:
 
     git worktree add FOLDER 1a0504c
 
-A side is the command itself, in a process of its own: `python -m digitsum train --arch reader
---data mnist --seed N`. Seconds run from its start to the line of an epoch. A run is stopped once
-its line says 94.92% of the validation strips or more; with --whole it runs to its end, and its best
-checkpoint is scored on `mnist-test`. Sides are measured in turn, seed by seed, so that each stands
-beside one on the same machine. Every run is a cell of `results/time_to_accuracy.json`, written as
-it ends; a cell that is there is not measured again.
+A side is the command itself, in a process of its own: `digitsum train --data mnist --seed N` with
+`--recipe fast`, and with `--arch reader` for the one before. Seconds run from its start to the line
+of an epoch. A run is stopped once its line says 94.92% of the validation strips or more; with
+--whole it runs to its end, and its best checkpoint is scored on `mnist-test`. Sides are measured in
+turn, seed by seed, so that each stands beside one on the same machine. Every run is a cell of
+`results/time_to_accuracy.json`, written as it ends; a cell that is there is not measured again.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from digitsum.training.events import RESNET_EXACT
 NAME = "time_to_accuracy"
 EPOCH = re.compile(r"epoch +(\d+) .*exact-match ([\d.]+)%")
 HERE = Path(__file__).parents[1]
-BEFORE, WHOLE, SHORT = "before", "recipe", "two epochs"
-SIDES = {
-    BEFORE: [],
-    WHOLE: [],
-    SHORT: ["--epochs", "2"],
-    "cnn": [],
+BEFORE, RECIPE, FAST = "before", "recipe", "fast"
+SIDES = {  # what each adds to `digitsum train`
+    BEFORE: ["--arch", "reader"],
+    RECIPE: ["--arch", "reader"],
+    FAST: ["--recipe", "fast"],
+    "cnn": ["--arch", "cnn"],
 }
 
 Cell = dict[str, Any]
@@ -55,17 +55,17 @@ def measure(
     seeds: Annotated[int, typer.Option(help="Runs of each side.")] = 3,
     sides: Annotated[
         list[str] | None,
-        typer.Option("--side", help=f"Sides, of {', '.join(SIDES)}.", show_default="all but cnn"),
+        typer.Option("--side", help=f"Sides, of {', '.join(SIDES)}.", show_default="fast, before"),
     ] = None,
     whole: Annotated[
-        bool, typer.Option("--whole", help="The whole recipe, to its end, and mnist-test.")
+        bool, typer.Option("--whole", help="To the end of the recipe, and mnist-test.")
     ] = False,
     mnist_root: Annotated[Path | None, typer.Option(help="Where MNIST lies.")] = None,
 ) -> None:
     """Measures time to accuracy."""
     cells = kept()
     for seed in range(seeds):
-        for side in sides or ([WHOLE] if whole else [BEFORE, WHOLE, SHORT]):
+        for side in sides or ([FAST] if whole else [FAST, BEFORE]):
             folder = before if side == BEFORE else HERE
             key = f"{side}, seed {seed}" + (", whole" if whole else "")
             if key in cells or folder is None:
@@ -86,10 +86,9 @@ def kept() -> dict[str, Cell]:
 def timed(folder: Path, side: str, seed: int, whole: bool, mnist_root: Path | None) -> Cell:
     """One run: seconds and accuracy of each epoch, and what its best checkpoint reads."""
     root = ["--mnist-root", str(mnist_root)] if mnist_root else []
-    arch = "cnn" if side == "cnn" else "reader"
     with TemporaryDirectory() as runs:
         out = f"{runs}/run.pt"
-        words = ["train", "--arch", arch, "--data", "mnist", *root, *SIDES[side]]
+        words = ["train", *SIDES[side], "--data", "mnist", *root]
         begun = time.perf_counter()
         epochs: list[tuple[float, float]] = []
         with digitsum(folder, [*words, "--seed", str(seed), "--out", out]) as run:

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from digitsum.recipe import Recipe as Recipe
     from digitsum.training import resume as resume
     from digitsum.training import train as train
+    from digitsum.training.adapting import Adaptation as Adaptation
+    from digitsum.training.adapting import adapt as adapt
     from digitsum.training.events import EpochRecord as EpochRecord
     from digitsum.training.events import Result as Result
 
 # public name: where it is defined
 _PUBLIC = {
+    "Adaptation": "digitsum.training.adapting:Adaptation",
     "Architecture": "digitsum.models.base:Architecture",
     "EpochRecord": "digitsum.training.events:EpochRecord",
     "LoadedModel": "digitsum.inference:LoadedModel",
@@ -36,6 +39,7 @@ _PUBLIC = {
     "Recipe": "digitsum.recipe:Recipe",
     "Result": "digitsum.training.events:Result",
     "StripSet": "digitsum.datasets.strips:StripSet",
+    "adapt": "digitsum.training.adapting:adapt",
     "compare": "digitsum.evaluation.comparison:compare",
     "compose": "digitsum.datasets.synthesis:compose",
     "evaluate": "digitsum.evaluation.scoring:evaluate",
@@ -47,6 +51,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Adaptation",
     "Architecture",
     "EpochRecord",
     "LoadedModel",
@@ -56,6 +61,7 @@ __all__ = [
     "Result",
     "StripSet",
     "__version__",
+    "adapt",
     "compare",
     "compose",
     "evaluate",

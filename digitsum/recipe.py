@@ -144,9 +144,17 @@ def names() -> list[str]:
     return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
+def variants() -> list[str]:
+    """Bundled recipes besides: a few keys, by which `--recipe NAME` changes an architecture's."""
+    folder = resources.files("digitsum") / "recipes" / "variants"
+    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
 def bundled_text(name: str) -> str:
     """A bundled recipe as the YAML that it is, comments and all."""
-    return (resources.files("digitsum") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+    folder = resources.files("digitsum") / "recipes"
+    folder = folder / "variants" if name in variants() else folder
+    return (folder / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def bundled(name: str) -> dict[str, Any]:
@@ -162,7 +170,7 @@ def merge_sources(
     """The keys that a person gave, by precedence; None among the flags means not given.
 
     Args:
-        file: A YAML recipe.
+        file: A YAML recipe, or the name of one of the `variants`, if there is no such file.
         settings: `key=value` texts, values in YAML.
         flags: Keys set one by one.
 
@@ -171,7 +179,8 @@ def merge_sources(
     """
     keys: dict[str, Scalar] = {}
     if file is not None:
-        keys.update(_read(file))
+        named = str(file) in variants() and not file.exists()
+        keys.update(bundled(str(file)) if named else _read(file))
     typed = dict(map(_setting, settings))
     typed |= {key: value for key, value in (flags or {}).items() if value is not None}
     if ":" in str(keys.get("arch")) and "arch" not in typed:

@@ -117,7 +117,7 @@ def make(
     keep_freed()  # as the program does
     plan = ROUNDS[number]
     keys = {"arch": "reader", "weights": start, "guide": 0.0, "precision": precision or "auto"}
-    keys |= {"epochs": plan.epochs, "lr": plan.lr}
+    keys |= {"epochs": plan.epochs, "lr": plan.lr, "batch_size": 64, "size": "base"}
     strips = training_strips(plan, mnist_root)
     run_shown(
         run, lambda on_event: train(strips, out=run, overwrite=True, on_event=on_event, **keys)

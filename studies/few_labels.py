@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import typer
-from study import ACCURACY, Study, drawing, error_axis, scored, trained
+from study import ACCURACY, READER, Study, drawing, error_axis, scored, trained
 from torch import Tensor
 
 from digitsum.checkpoint import Checkpoint
@@ -89,7 +89,7 @@ def study(precision: str = "auto") -> None:
         )  # fmt: skip
         epochs = SEEN // size
         if who == SUPERVISED:
-            recipe = Recipe("reader", epochs=epochs, precision=precision)
+            recipe = Recipe("reader", **{**READER, "epochs": epochs, "precision": precision})
             return scored(digit_supervised(recipe, strips), test)
         changes = {"arch": who, "epochs": epochs}
         return scored(trained(f"few_labels_{who}_{size}", changes, strips, precision), test)

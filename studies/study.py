@@ -35,6 +35,8 @@ RESULTS = Path(__file__).parent / "results"
 RUNS = Path(__file__).parent / "runs"
 PAGE = Path(__file__).parents[1] / "docs" / "studies.md"
 PICTURES = PAGE.with_name("results")
+# the reader's recipe when the studies began; what they compare would not be alike otherwise
+READER = {"size": "base", "epochs": 16, "batch_size": 64, "lr": 0.002}
 SHORT = {"epochs": 8, "limit": 12_000}  # where only differences matter
 ACCURACY = "exact-match %"  # heading of columns and axes
 
@@ -109,14 +111,16 @@ def trained(
 
     Args:
         name: Name of its checkpoint in `RUNS`.
-        changes: What differs from the architecture's recipe; `arch` at the least.
+        changes: What differs from the architecture's recipe, and from `READER`; `arch` at the
+            least.
         data: Strips and sums.
         precision: Precision of the training.
     """
     keep_freed()  # as the program does
     path = RUNS / f"{name}.pt"
     path.parent.mkdir(exist_ok=True)
-    last, keys = last_path(path), {"precision": precision, **changes}
+    own = READER if changes["arch"] == "reader" else {}
+    last, keys = last_path(path), {"precision": precision, **own, **changes}
     if not last.exists():
         run_shown(
             path, lambda on_event: train(data, out=path, overwrite=True, on_event=on_event, **keys)

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from digitsum import signals
 from digitsum._version import __version__
 from digitsum.cli import (
+    adapt,
     check,
     compare,
     draw,
@@ -161,6 +162,7 @@ app = typer.Typer(
 )
 for _name, _function, _examples in (
     ("train", train.train, train.EXAMPLES),
+    ("adapt", adapt.adapt, adapt.EXAMPLES),
     ("eval", eval.evaluate, eval.EXAMPLES),
     ("predict", predict.predict, predict.EXAMPLES),
     ("compare", compare.compare, compare.EXAMPLES),

@@ -26,13 +26,15 @@ def recipes(
 ) -> None:
     """List the bundled recipes, or print one.
 
-    A printed recipe is a start for your own --recipe.
+    There is one for each architecture, and fast for train --recipe. A printed recipe is a start for
+    your own --recipe.
     """
-    from digitsum.recipe import bundled_text, names
+    from digitsum.recipe import bundled_text, names, variants
 
-    if name is not None and name not in names():
-        raise RecipeError(f"there is no recipe '{name}': there are {', '.join(names())}")
-    for one in names() if name is None else [name]:
+    known = [*names(), *variants()]
+    if name is not None and name not in known:
+        raise RecipeError(f"there is no recipe '{name}': there are {', '.join(known)}")
+    for one in known if name is None else [name]:
         text = bundled_text(one)
         if name is None:
             text = f"{one:8} {text.splitlines()[0].removeprefix('# ')}"

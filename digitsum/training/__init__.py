@@ -6,6 +6,7 @@
     resuming.py     a run that stopped, checked and restored
     data.py         the strips in memory, their split, their batches
     events.py       what a run reports and gives back
+    adapting.py     a hand learnt from a few strips
     pace.py         speeds and the time left
     progress.py     the bar and the lines of a run, for a terminal or a notebook
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from digitsum.training.resuming import StoppedRun
 
 
-_ONE_RUN = RLock()  # torch's generators of random numbers are there once for a process
+ONE_RUN = RLock()  # torch's generators of random numbers are there once for a process
 
 
 def train(
@@ -89,7 +90,7 @@ def train(
 
     asked = resolve_options(asked)
     strips = as_strip_set(data, fit).with_counts(counts)
-    with _ONE_RUN, undisturbed(asked), _shown(progress, on_event) as report:
+    with ONE_RUN, undisturbed(asked), shown(progress, on_event) as report:
         return Trainer(asked, strips, path, report).fit(overwrite)
 
 
@@ -128,7 +129,7 @@ def resume(
     from digitsum.training.resuming import StoppedRun, restore_run
     from digitsum.training.trainer import Trainer, undisturbed
 
-    with _ONE_RUN:
+    with ONE_RUN:
         if not isinstance(stopped, StoppedRun):
             stopped = StoppedRun.open(Path(stopped), given)
         if stopped.finished:
@@ -136,7 +137,7 @@ def resume(
         runs = [(str(stopped.path), stopped.checkpoint)]
         own = DataOptions(fit=fit)
         strips = given_or_own(own, runs) if data is None else as_strip_set(data, fit)
-        with undisturbed(stopped.recipe), _shown(progress, on_event) as report:
+        with undisturbed(stopped.recipe), shown(progress, on_event) as report:
             trainer = Trainer(stopped.recipe, strips, stopped.path, report, pretrained=False)
             done = stopped.checkpoint.history
             trainer.world.compare({"epochs done": len(done), "the last one": done[-1:]})
@@ -151,7 +152,7 @@ def last_name(stopped: StoppedRun) -> str:
     return str(last_path(stopped.path))
 
 
-def _shown(progress: bool | None, on_event: OnEvent | None) -> AbstractContextManager[OnEvent]:
+def shown(progress: bool | None, on_event: OnEvent | None) -> AbstractContextManager[OnEvent]:
     """What a run reports to: the person's callable, a display, both, or nobody."""
     from digitsum.training.progress import TrainingDisplay, in_notebook
 

@@ -167,7 +167,7 @@ class Trainer:
 
     def train_epoch(self, epoch: int, clock: EpochClock) -> float:
         """One pass over the training split; gives its mean loss."""
-        self.state.model.train()
+        self.begin_epoch()
         total, seen = torch.zeros((), dtype=torch.float32, device=self.device.device), 0
         for batch in self.data.shuffled():
             progress = (epoch - 1 + clock.step / self.steps) / self.recipe.epochs
@@ -182,6 +182,10 @@ class Trainer:
                 self._report(epoch, clock, total.item() / seen)
         means = self.world.gather(total.item() / seen)
         return sum(means) / len(means)
+
+    def begin_epoch(self) -> None:
+        """Puts the model in training mode."""
+        self.state.model.train()
 
     @torch.inference_mode()
     def validate(

@@ -1,0 +1,103 @@
+"""A reader learns a hand from sums, keeps what it knew, and is never worse than it began."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ok, run
+
+import digitsum
+from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint_paths import bundled_path
+from digitsum.datasets.digits import Digits, load_digits
+from digitsum.datasets.strips import StripSet
+from digitsum.datasets.synthesis import compose
+from digitsum.errors import OutputExistsError, UsageError
+
+OUT = Path("mine.pt")
+TWO = ("--digits-per-strip", 2)
+
+
+def mirrored(strips: int, seed: int, first: int = 0) -> StripSet:
+    """Strips of a hand that no reader knows: every digit is seen in a mirror."""
+    digits = load_digits("builtin")
+    rows = slice(first, first + 300)
+    hand = Digits(np.ascontiguousarray(digits.images[rows, :, ::-1]), digits.labels[rows])
+    return compose(hand, strips, seed=seed).as_strips("mirrored")
+
+
+@pytest.mark.slow
+def test_a_hand_is_learnt_from_sums_and_others_are_kept(tmp_path: Path) -> None:
+    others, known = mirrored(200, 2, first=400), compose("builtin", 200, seed=3).as_strips("known")
+    start = digitsum.load("reader")
+    found = digitsum.adapt(mirrored(150, 1), out=tmp_path / OUT, epochs=12)
+    adapted = digitsum.load(tmp_path / OUT)
+    before, after = (digitsum.evaluate(m, others).splits["data"] for m in (start, adapted))
+    assert after.exact_accuracy > before.exact_accuracy + 10
+    assert found.better
+    assert digitsum.evaluate(adapted, known).splits["data"].exact_accuracy > 90
+    # what it says of its validation strips is what anyone measures
+    pair = digitsum.compare([start, adapted], mirrored(150, 1))
+    assert pair.split == "val"
+    assert [row.metrics for row in pair.models] == [row.metrics for row in found.comparison.models]
+    assert adapted.checkpoint.metrics["val"] == found.comparison.models[1].metrics.to_dict()
+
+
+@pytest.mark.parametrize("keys", [{"keep": 1.0}, {"lr": 1e-30, "weight_decay": 0.0}])
+def test_where_nothing_is_gained_the_start_is_kept(tmp_path: Path, keys: dict[str, float]) -> None:
+    found = digitsum.adapt(mirrored(20, 1), out=tmp_path / OUT, epochs=1, **keys)
+    kept, start = load_checkpoint(tmp_path / OUT), load_checkpoint(bundled_path("reader"))
+    assert not found.better
+    for name, weight in start.weights.items():
+        assert torch.equal(kept.weights[name], weight), name
+
+
+def test_batch_norm_keeps_its_statistics(tmp_path: Path) -> None:
+    digitsum.adapt(mirrored(20, 1), out=tmp_path / OUT, epochs=1, keep=0, lr=0.01)
+    kept, start = load_checkpoint(tmp_path / OUT), load_checkpoint(bundled_path("reader"))
+    moved = {name for name, w in start.weights.items() if not torch.equal(kept.weights[name], w)}
+    assert not [name for name in moved if "running" in name]
+
+
+def test_only_a_reader_is_adapted_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    strips = mirrored(20, 1)
+    (tmp_path / OUT).write_bytes(b"mine")
+    with pytest.raises(OutputExistsError):
+        digitsum.adapt(strips, out=tmp_path / OUT)
+    with pytest.raises(UsageError, match="keep 2 is not allowed"):
+        digitsum.adapt(strips, out=tmp_path / "x.pt", keep=2)
+    made = compose("builtin", 20, seed=0).as_strips("made")
+    digitsum.train(made, arch="cnn", epochs=1, out=tmp_path / "cnn.pt")
+    with pytest.raises(UsageError, match="is of 'cnn', and only a reader is adapted"):
+        digitsum.adapt(strips, tmp_path / "cnn.pt", out=tmp_path / "x.pt")
+    assert not (tmp_path / "x.pt").exists()
+    assert (tmp_path / OUT).read_bytes() == b"mine"
+
+
+def test_strips_that_the_start_has_seen_stay_known(tmp_path: Path) -> None:
+    strips = mirrored(20, 1)
+    first = digitsum.adapt(strips, out=tmp_path / "a.pt", epochs=1)
+    digitsum.adapt(mirrored(20, 5), first.path, out=tmp_path / "b.pt", epochs=1)
+    seen = digitsum.evaluate(digitsum.load(tmp_path / "b.pt"), strips).training_overlap
+    assert seen.trained_on == 16
+    assert seen.selected_on == 4
+
+
+def test_the_command_says_what_it_gained(folder: Path) -> None:
+    table = ok("adapt", folder, *TWO, "--epochs", 1, "--out", OUT).output
+    assert [line.split()[0] for line in table.splitlines() if line[:5] in ("befor", "after")] == [
+        "before",
+        "after",
+    ]
+    assert "wrote mine.pt" in table
+    found = ok("adapt", folder, *TWO, "--epochs", 1, "--out", "b.pt", "--keep", 1, "--json")
+    document = json.loads(found.stdout)
+    assert not document["better"]
+    assert len(document["models"]) == 2
+    assert "these are the weights of the start" in found.stderr
+    assert "--overwrite" in run("adapt", folder, *TWO, "--out", OUT).stderr
+    assert ok("info", OUT, "--json").stdout
