@@ -22,26 +22,26 @@ OUT = Path("mine.pt")
 TWO = ("--digits-per-strip", 2)
 
 
-def mirrored(strips: int, seed: int, first: int = 0) -> StripSet:
-    """Strips of a hand that no reader knows: every digit is seen in a mirror."""
+def wide(strips: int, seed: int, first: int = 0) -> StripSet:
+    """Strips of a hand that the bundled weights misread: its digits are twice as wide as theirs."""
     digits = load_digits("builtin")
     rows = slice(first, first + 300)
-    hand = Digits(np.ascontiguousarray(digits.images[rows, :, ::-1]), digits.labels[rows])
-    return compose(hand, strips, seed=seed).as_strips("mirrored")
+    hand = Digits(np.repeat(digits.images[rows, :, 7:21], 2, axis=2), digits.labels[rows])
+    return compose(hand, strips, seed=seed).as_strips("wide")
 
 
 @pytest.mark.slow
 def test_a_hand_is_learnt_from_sums_and_others_are_kept(tmp_path: Path) -> None:
-    others, known = mirrored(200, 2, first=400), compose("builtin", 200, seed=3).as_strips("known")
+    others, known = wide(200, 2, first=400), compose("builtin", 200, seed=3).as_strips("known")
     start = digitsum.load("reader")
-    found = digitsum.adapt(mirrored(150, 1), out=tmp_path / OUT, epochs=12)
+    found = digitsum.adapt(wide(150, 1), out=tmp_path / OUT, epochs=8)
     adapted = digitsum.load(tmp_path / OUT)
     before, after = (digitsum.evaluate(m, others).splits["data"] for m in (start, adapted))
-    assert after.exact_accuracy > before.exact_accuracy + 10
+    assert after.exact_accuracy > before.exact_accuracy + 5
     assert found.better
     assert digitsum.evaluate(adapted, known).splits["data"].exact_accuracy > 90
     # what it says of its validation strips is what anyone measures
-    pair = digitsum.compare([start, adapted], mirrored(150, 1))
+    pair = digitsum.compare([start, adapted], wide(150, 1))
     assert pair.split == "val"
     assert [row.metrics for row in pair.models] == [row.metrics for row in found.comparison.models]
     assert adapted.checkpoint.metrics["val"] == found.comparison.models[1].metrics.to_dict()
@@ -49,7 +49,7 @@ def test_a_hand_is_learnt_from_sums_and_others_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keys", [{"keep": 1.0}, {"lr": 1e-30, "weight_decay": 0.0}])
 def test_where_nothing_is_gained_the_start_is_kept(tmp_path: Path, keys: dict[str, float]) -> None:
-    found = digitsum.adapt(mirrored(20, 1), out=tmp_path / OUT, epochs=1, **keys)
+    found = digitsum.adapt(wide(20, 1), out=tmp_path / OUT, epochs=1, **keys)
     kept, start = load_checkpoint(tmp_path / OUT), load_checkpoint(bundled_path("reader"))
     assert not found.better
     for name, weight in start.weights.items():
@@ -57,14 +57,16 @@ def test_where_nothing_is_gained_the_start_is_kept(tmp_path: Path, keys: dict[st
 
 
 def test_batch_norm_keeps_its_statistics(tmp_path: Path) -> None:
-    digitsum.adapt(mirrored(20, 1), out=tmp_path / OUT, epochs=1, keep=0, lr=0.01)
+    digitsum.adapt(wide(20, 1), out=tmp_path / OUT, epochs=1, keep=0, lr=0.01)
     kept, start = load_checkpoint(tmp_path / OUT), load_checkpoint(bundled_path("reader"))
     moved = {name for name, w in start.weights.items() if not torch.equal(kept.weights[name], w)}
     assert not [name for name in moved if "running" in name]
 
 
-def test_only_a_reader_is_adapted_and_nothing_is_overwritten(tmp_path: Path) -> None:
-    strips = mirrored(20, 1)
+def test_only_a_reader_is_adapted_and_nothing_is_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strips = wide(20, 1)
     (tmp_path / OUT).write_bytes(b"mine")
     with pytest.raises(OutputExistsError):
         digitsum.adapt(strips, out=tmp_path / OUT)
@@ -74,14 +76,19 @@ def test_only_a_reader_is_adapted_and_nothing_is_overwritten(tmp_path: Path) -> 
     digitsum.train(made, arch="cnn", epochs=1, out=tmp_path / "cnn.pt")
     with pytest.raises(UsageError, match="is of 'cnn', and only a reader is adapted"):
         digitsum.adapt(strips, tmp_path / "cnn.pt", out=tmp_path / "x.pt")
+    launched = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="in one process"):
+        digitsum.adapt(strips, out=tmp_path / "x.pt")
     assert not (tmp_path / "x.pt").exists()
     assert (tmp_path / OUT).read_bytes() == b"mine"
 
 
 def test_strips_that_the_start_has_seen_stay_known(tmp_path: Path) -> None:
-    strips = mirrored(20, 1)
+    strips = wide(20, 1)
     first = digitsum.adapt(strips, out=tmp_path / "a.pt", epochs=1)
-    digitsum.adapt(mirrored(20, 5), first.path, out=tmp_path / "b.pt", epochs=1)
+    digitsum.adapt(wide(20, 5), first.path, out=tmp_path / "b.pt", epochs=1)
     seen = digitsum.evaluate(digitsum.load(tmp_path / "b.pt"), strips).training_overlap
     assert seen.trained_on == 16
     assert seen.selected_on == 4

@@ -44,6 +44,17 @@ def test_columns_are_probabilities_at_any_width(width: int) -> None:
 
 
 @pytest.mark.slow
+def test_a_small_reader_reads_in_whole_numbers_too(strips: StripSet) -> None:
+    recipe = Recipe("reader", epochs=1, digits_per_strip=2, size="small", batch_size=8)
+    fit(recipe, strips, Path("small.pt"))
+    exact, whole = (load_model("small.pt", "cpu", precision) for precision in ("fp32", "int8"))
+    with torch.inference_mode():
+        x = torch.from_numpy(strips.images()[:8]).unsqueeze(1).float() / 255
+        a, b = exact.module(x).exp(), whole.module(x).exp()
+    assert float((a - b).abs().max()) < 0.1
+
+
+@pytest.mark.slow
 def test_a_model_that_has_no_such_path_is_named(strips: StripSet) -> None:
     recipe = Recipe.from_dict({"arch": "cnn", "epochs": 1, "device": "cpu"})
     fit(recipe, strips, Path("cnn.pt"))

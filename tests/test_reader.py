@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import MNIST, build, fit, needs_mnist, ok
 
-from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint import load_checkpoint, save_checkpoint
 from digitsum.checkpoint_paths import last_path, locate_checkpoint
 from digitsum.datasets import open_data
 from digitsum.datasets.digits import Digits, load_digits
@@ -94,11 +94,33 @@ def test_a_sum_that_no_columns_reach_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("digits_per_strip", 0), ("digits_per_strip", 99), ("guide", 2.0)]
+    ("key", "value"),
+    [("digits_per_strip", 0), ("digits_per_strip", 99), ("guide", 2.0), ("size", "large")],
 )
-def test_a_bad_option_is_named(key: str, value: float) -> None:
+def test_a_bad_option_is_named(key: str, value: object) -> None:
     with pytest.raises(RecipeError, match=key):
         build("reader", 84, {key: value})
+
+
+@pytest.mark.parametrize("size", ["base", "small"])
+@pytest.mark.parametrize("width", [28, 41, 168])
+def test_each_size_sees_a_column_every_four_pixels(size: str, width: int) -> None:
+    model = build("reader", width, {"size": size}).eval()
+    with torch.inference_mode():
+        log_probs = model(torch.zeros(2, 1, 40, width))
+    assert log_probs.shape == (2, -(-width // 4), 11)
+    # nothing is learnt, nothing stands there: nine columns in ten are taken for blank
+    assert float(log_probs[..., 0].exp().mean()) == pytest.approx(0.9, abs=0.03)
+
+
+def test_a_checkpoint_that_says_no_size_is_of_the_first(strips: StripSet) -> None:
+    fit(Recipe("reader", epochs=1, digits_per_strip=2, limit=8, size="base"), strips, PATH)
+    checkpoint = load_checkpoint(PATH)
+    del checkpoint.recipe["size"]
+    save_checkpoint(checkpoint, PATH)
+    assert load_model(PATH, "cpu").parameters == 517_883
+    fit(Recipe("reader", epochs=1, digits_per_strip=2, limit=8, size="small"), strips, PATH)
+    assert load_model(PATH, "cpu").parameters == 285_963
 
 
 @pytest.mark.slow

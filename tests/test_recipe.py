@@ -36,6 +36,15 @@ def test_each_source_beats_those_before_it() -> None:
     assert (got.optimizer, got.batch_size, got.epochs, got.lr) == ("adam", 8, 4, 0.2)
 
 
+def test_a_variant_is_named_and_a_file_of_its_name_beats_it() -> None:
+    fast = Recipe.from_dict(merge_sources(Path("fast"), ["seed=3"]))
+    assert (fast.arch, fast.epochs, fast.seed, fast.warp) == ("reader", 2, 3, 1.4)
+    assert fast.options["size"] == "small"
+    assert names() == ["cnn", "reader", "resnet"]  # a variant is no architecture
+    Path("fast").write_text("arch: cnn\n")
+    assert Recipe.from_dict(merge_sources(Path("fast"))).arch == "cnn"
+
+
 @pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
 def test_a_recipe_survives_dict_and_yaml(arch: str) -> None:
     own = {"guide": 0.5} if arch == "reader" else {"loss": "l1"}

@@ -46,6 +46,7 @@ UsageProblem: Any = typer.BadParameter.__base__  # Typer exports only one kind o
 # what a command can do about memory
 LESS = {
     "train": "lower --batch-size, or train on fewer or narrower strips",
+    "adapt": "give fewer or narrower strips",
     "eval": "give fewer or narrower strips",
     "check": "give fewer or narrower strips",
     "predict": "give smaller pictures or narrower strips",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from digitsum.cli import completion, options
-from digitsum.cli.loading import model_files, strip_files
+from digitsum.cli.loading import digit_notes, model_files, strip_files
 from digitsum.files import check_output
 
 EXAMPLES = (
@@ -90,6 +90,8 @@ def adapt(
     """
     check_output(out, overwrite, [*strip_files(data, labels), *model_files([model])])
 
+    from digitsum.checkpoint import load_checkpoint
+    from digitsum.checkpoint_paths import locate_checkpoint
     from digitsum.cli.display import say, show_table, stderr
     from digitsum.cli.writers import to_json
     from digitsum.datasets import DataOptions
@@ -98,9 +100,12 @@ def adapt(
     from digitsum.training.progress import TrainingDisplay
 
     strips = DataOptions(data, labels, mnist_root, fit).open()
-    for note in strips.notes:
+    known = load_checkpoint(locate_checkpoint(model)).recipe.get("digits_per_strip")
+    if (asked := options.digit_count(digits_per_strip)) is not None:
+        known = None if asked == "any" else asked
+    for note in [*strips.notes, *digit_notes(known, asked is not None, strips)]:
         say(note)
-    given = {"epochs": epochs, "digits_per_strip": options.digit_count(digits_per_strip)}
+    given = {"epochs": epochs, "digits_per_strip": asked}
     keys = {key: value for key, value in given.items() if value is not None}
     with TrainingDisplay(stderr) as display:
 

@@ -6,11 +6,12 @@ import os
 import re
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitsum.checkpoint_paths import bundled_path
+from digitsum.display import counted
 from digitsum.errors import UsageError
 
 MOST_LISTED = 50_000_000  # bytes of paths on stdin
@@ -158,3 +159,28 @@ def strips_for(
     for note in strips.notes:
         say(note)
     return strips
+
+
+def digit_notes(known: int | None, asked: bool, strips: StripSet) -> Iterator[str]:
+    """What to say of the number of digits in a person's own strips, where nobody has said it.
+
+    Args:
+        known: How many digits a model of the run takes each strip to hold; None if any.
+        asked: Whether the person said so.
+        strips: To train on.
+
+    Raises:
+        UsageError: It was said, and the counts of the strips say otherwise.
+    """
+    from digitsum.datasets import NAMES
+    from digitsum.datasets.counts import in_words
+
+    if strips.counts is not None:
+        if known is not None and asked and (strips.counts != known).any():
+            raise UsageError(
+                f"--digits-per-strip {known}: the counts of these strips say "
+                f"{in_words(strips.counts)}; leave it out"
+            )
+        yield f"{in_words(strips.counts)} per strip, as the counts of the strips say"
+    elif known is not None and not asked and not {*strips.name} <= {*NAMES}:
+        yield f"assuming {counted(known, 'digit')} per strip (--digits-per-strip N|any)"

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from digitsum.cli import completion, options
-from digitsum.cli.loading import find_modules_here, model_files, strip_files
+from digitsum.cli.loading import digit_notes, find_modules_here, model_files, strip_files
 from digitsum.display import counted
-from digitsum.errors import UsageError
 from digitsum.files import check_checkpoint_paths
 from digitsum.training.distributed import World
 
 if TYPE_CHECKING:
     from digitsum.datasets import DataOptions
-    from digitsum.datasets.strips import StripSet
-    from digitsum.recipe import Recipe, Scalar
+    from digitsum.recipe import Scalar
     from digitsum.training.events import Event, OnEvent, Result
 
 EXAMPLES = (
@@ -206,7 +204,10 @@ def _start(
 
     recipe = resolve_options(recipe)
     strips = data.open(fallback=["builtin"])
-    notes = list(_digit_notes(recipe, given, strips))
+    notes = []
+    if "digits_per_strip" in recipe.options:
+        asked = "digits_per_strip" in given
+        notes = list(digit_notes(recipe.digits_per_strip, asked, strips))
     for note in strips.notes:
         say(note)
 
@@ -222,29 +223,6 @@ def _start(
         )
 
     run_shown(path, run)
-
-
-def _digit_notes(recipe: Recipe, given: Mapping[str, Scalar], strips: StripSet) -> Iterator[str]:
-    """What to say of the number of digits in a person's own strips, where nobody has said it.
-
-    Raises:
-        UsageError: It was said, and the counts of the strips say otherwise.
-    """
-    from digitsum.datasets import NAMES
-    from digitsum.datasets.counts import in_words
-
-    known, counts = recipe.digits_per_strip, strips.counts
-    if "digits_per_strip" not in recipe.options:
-        return
-    if counts is not None:
-        if known is not None and "digits_per_strip" in given and (counts != known).any():
-            raise UsageError(
-                f"--digits-per-strip {known}: the counts of these strips say {in_words(counts)}; "
-                "leave it out"
-            )
-        yield f"{in_words(counts)} per strip, as the counts of the strips say"
-    elif known is not None and "digits_per_strip" not in given and not {*strips.name} <= {*NAMES}:
-        yield f"assuming {counted(known, 'digit')} per strip (--digits-per-strip N|any)"
 
 
 def _resume(resume: Path, given: Mapping[str, Scalar], data: DataOptions, out: Path | None) -> None:

@@ -61,7 +61,7 @@ def _small() -> tuple[list[nn.Module], int]:
 
 
 # by size, the layers that make (B, C, ROWS_LEFT, T) of strips (B, 1, 40, W), and C
-TRUNKS = {"small": _small, "base": _base}
+TRUNKS = {"base": _base, "small": _small}
 
 
 class Reader(Architecture):
@@ -74,8 +74,8 @@ class Reader(Architecture):
             blank and keeps a digit in one column.
         guide: Share of the run in which the expected sum and count are fitted too, ever less: at
             first the likelihood is nearly flat.
-        size: `small`, or `base`, which has twice the arithmetic and is what checkpoints that do
-            not say it hold.
+        size: `base`, or `small` with a third of its arithmetic. Checkpoints that do not say it are
+            of `base`.
 
     Raises:
         RecipeError: An option is not allowed.

@@ -28,6 +28,7 @@ from digitsum.inference import LoadedModel, make_ready
 from digitsum.models import resolve_options
 from digitsum.recipe import Recipe, Scalar
 from digitsum.training import ONE_RUN, shown
+from digitsum.training.distributed import World
 from digitsum.training.events import OnEvent
 from digitsum.training.trainer import Trainer, undisturbed
 
@@ -128,12 +129,14 @@ def adapt(
         **keys: Keys of the recipe, such as `epochs` or `digits_per_strip`.
 
     Raises:
-        UsageError: The model is no reader, or `keep` is not in 0..1.
+        UsageError: The model is no reader, `keep` is not in 0..1, or these are several processes.
         OutputExistsError: The file exists, and `overwrite` is False.
         CheckpointError, DataError, RecipeError: As `digitsum.train`.
     """
     if not 0 <= keep <= 1:
         raise UsageError(f"keep {keep:g} is not allowed: it must be in 0..1")
+    if World.from_environment().size > 1:
+        raise UsageError("a reader is adapted in one process: start digitsum without torchrun")
     path, source = Path(out), locate_checkpoint(model)
     check_output(path, overwrite, [source])
     start = load_checkpoint(source)
