@@ -150,7 +150,8 @@ def adapt(
             adapter = _Adapter(recipe, strips, run, report)
             adapter.fit()
         ended = load_checkpoint(last_path(run))
-        before = make_ready(start, str(model), recipe.device, "fp32")
+        alike = replace(start, recipe=ended.recipe)  # as many digits are known before and after
+        before = make_ready(alike, str(model), recipe.device, "fp32")
         after = make_ready(_mixed(start, ended, keep), str(path), recipe.device, "fp32")
         losses = [adapter.validation_loss(each) for each in (before, after)]
         comparison = side_by_side([before, after], strips)
