@@ -256,7 +256,9 @@ def _read(path: Path) -> dict[str, Scalar]:
     except UnreadableFileError as error:
         unread = "cannot be read: it "
         reason = error.reason if error.reason.startswith("cannot") else unread + error.reason
-        raise RecipeError(f"recipe {path} {reason}") from error
+        missing = error.reason == "does not exist"
+        known = f"; give a YAML file, or {' or '.join(variants())}" if missing else ""
+        raise RecipeError(f"recipe {path} {reason}{known}") from error
     except OSError as error:
         raise RecipeError(f"recipe {path} cannot be read ({error.strerror})") from error
     if len(content) > MAX_BYTES:

@@ -208,6 +208,7 @@ BAD = [
     ("train --arch cnn --set loss=l3 --data strips --out n.pt", None, 2, "choose from focal_l1"),
     ("train --arch cnn --recipe r.yaml", _write("r.yaml", "epochs: [1"), 2, "is not YAML"),
     ("train --arch cnn --recipe r.yaml", None, 2, "r.yaml cannot be read"),
+    ("train --recipe fsat", None, 2, "it does not exist; give a YAML file, or fast"),
     ("train --arch cnn --out a.pt --data strips", None, 2, "a.pt exists: choose another name"),
     ("train --arch cnn --out gone/x.pt", None, 2, "create the folder gone first"),
     ("train --arch cnn --out x.model", None, 2, "name a checkpoint ….pt"),

@@ -63,3 +63,7 @@ def test_completion_can_be_installed(shell: str) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert f"complete_{shell}" in done.stdout
+
+
+def test_variants_of_recipes_are_offered_too() -> None:
+    assert completion.recipe_files("fa") == ["fast"]

@@ -27,8 +27,10 @@ def data(incomplete: str) -> list[str]:
 
 
 def recipe_files(incomplete: str) -> list[str]:
-    """The YAML files and folders that begin so."""
-    return _paths(incomplete, (".yaml", ".yml"))
+    """Variants of recipes, and the YAML files and folders that begin so."""
+    folder = Path(__file__).parents[1] / "recipes" / "variants"
+    variants = tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+    return [*_named(variants, incomplete), *_paths(incomplete, (".yaml", ".yml"))]
 
 
 def _named(names: tuple[str, ...], incomplete: str) -> list[str]:

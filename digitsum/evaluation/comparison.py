@@ -86,7 +86,7 @@ class Comparison:
         if i == low:
             return found
         down, up = found.ci95
-        return Pair(found.b, found.a, -found.difference, (-up, -down), found.p_value)
+        return Pair(found.b, found.a, 0 - found.difference, (0 - up, 0 - down), found.p_value)
 
     def to_dict(self) -> dict[str, object]:
         """The JSON of `digitsum compare`."""
