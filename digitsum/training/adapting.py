@@ -19,6 +19,7 @@ from torch import nn
 from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from digitsum.checkpoint_paths import last_path, locate_checkpoint
 from digitsum.datasets import Sources, as_strip_set
+from digitsum.datasets.split import VALIDATION
 from digitsum.datasets.strips import StripSet
 from digitsum.display import Column, Table, Tabular
 from digitsum.errors import UsageError
@@ -35,7 +36,7 @@ from digitsum.training.trainer import Trainer, undisturbed
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-PASSES = 5_000  # strips in all epochs together
+PASSES = 4_000  # training strips in all epochs together
 EPOCHS = (5, 25)  # fewest and most
 KEPT = 0.5  # weight of the start in what is written
 DEFAULT = Path("adapted.pt")
@@ -166,7 +167,8 @@ def adapt(
 def _keys(start: Checkpoint, strips: int, model: str, keys: dict[str, Scalar]) -> dict[str, Scalar]:
     """The recipe: that of the start, with a short run in the place of its long one."""
     fewest, most = EPOCHS
-    epochs = min(most, max(fewest, round(PASSES / max(1, strips))))
+    train = max(1.0, (1 - VALIDATION) * strips)
+    epochs = min(most, max(fewest, round(PASSES / train)))
     short = {"epochs": epochs, "batch_size": 16, "lr": 0.002, "ema_decay": 0.98, "guide": 0.0}
     run = {"weights": model, "limit": None, "restarts": 0, "device": "auto", "precision": "auto"}
     return {**start.recipe, **short, **run, **keys}
