@@ -77,7 +77,7 @@ def test_info_of_a_checkpoint_and_its_history() -> None:
 
 def test_recipes_are_listed_and_printed_as_yaml() -> None:
     lines = ok("recipes").splitlines()
-    assert [line.split()[0] for line in lines] == names()
+    assert [line.split()[0] for line in lines] == [*names(), "fast"]
     assert all(len(line) <= 80 for line in lines)
     for name in names():
         assert yaml.safe_load(ok("recipes", name))["arch"] == name
