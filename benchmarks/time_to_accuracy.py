@@ -148,17 +148,18 @@ def summarize(cells: dict[str, Cell]) -> None:
         )
     if rows:
         show(f"seconds to {RESNET_EXACT}% of the validation strips of mnist", rows)
-    if scores := [c["mnist-test"] for c in cells.values() if "mnist-test" in c]:
-        ends = [c["end"] for c in cells.values() if "mnist-test" in c]
-        print(
-            f"whole recipe, {len(scores)} seeds: {statistics.mean(scores):.2f}% of mnist-test, "
-            f"{statistics.median(ends):.0f} s"
-        )
+    for side in SIDES:
+        if whole := [cell for _, cell in of_side(cells, side, ", whole")]:
+            print(
+                f"{side}, to the end, runs: {len(whole)}; "
+                f"{statistics.mean(cell['mnist-test'] for cell in whole):.2f}% of mnist-test, "
+                f"{statistics.median(cell['end'] for cell in whole):.0f} s"
+            )
 
 
-def of_side(cells: dict[str, Cell], side: str) -> Iterator[tuple[str, Cell]]:
-    """The runs of a side that were stopped when they had passed."""
-    return ((k, c) for k, c in cells.items() if re.fullmatch(rf"{side}, seed \d+", k))
+def of_side(cells: dict[str, Cell], side: str, whole: str = "") -> Iterator[tuple[str, Cell]]:
+    """The runs of a side, those that were stopped when they had passed or those that were not."""
+    return ((k, c) for k, c in cells.items() if re.fullmatch(rf"{side}, seed \d+{whole}", k))
 
 
 if __name__ == "__main__":

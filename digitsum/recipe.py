@@ -140,14 +140,18 @@ class Recipe:
 
 def names() -> list[str]:
     """Architectures that have a bundled recipe."""
-    folder = resources.files("digitsum") / "recipes"
-    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return _stems("recipes")
 
 
 def variants() -> list[str]:
     """Bundled recipes besides: a few keys, by which `--recipe NAME` changes an architecture's."""
-    folder = resources.files("digitsum") / "recipes" / "variants"
-    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return _stems("recipes/variants")
+
+
+def _stems(folder: str) -> list[str]:
+    """Names of the YAML files in a folder of the package."""
+    found = (resources.files("digitsum") / folder).iterdir()
+    return sorted(f.name[:-5] for f in found if f.name.endswith(".yaml"))
 
 
 def bundled_text(name: str) -> str:

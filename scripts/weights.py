@@ -50,6 +50,7 @@ from digitsum.datasets.synthesis import compose
 from digitsum.evaluation.scoring import evaluate
 from digitsum.inference import load_model, make_ready
 from digitsum.training import train
+from digitsum.training.adapting import mean_weights
 
 HELD_OUT = 450  # of scikit-learn's 1,797 digits, the last ones
 
@@ -124,19 +125,15 @@ def make(
     )
     kept = load_checkpoint(run)
     if plan.mean:
-        kept = mean_weights(load_checkpoint(locate_checkpoint(start)), kept, strips)
+        kept = mean_checkpoint(load_checkpoint(locate_checkpoint(start)), kept, strips)
         save_checkpoint(kept, run)
     bundle(kept)
     measure(mnist_root)
 
 
-def mean_weights(start: Checkpoint, kept: Checkpoint, strips: StripSet) -> Checkpoint:
+def mean_checkpoint(start: Checkpoint, kept: Checkpoint, strips: StripSet) -> Checkpoint:
     """The checkpoint of a run with the mean of its weights and those that it started from."""
-    weights = {
-        name: torch.lerp(start.weights[name], end, 0.5) if end.is_floating_point() else end
-        for name, end in kept.weights.items()
-    }
-    mean = replace(kept, weights=weights)
+    mean = replace(kept, weights=mean_weights(kept.weights, start.weights, 0.5))
     scores = evaluate(make_ready(mean, "the mean"), strips).splits
     metrics = {split: metrics.to_dict() for split, metrics in scores.items()}
     return replace(mean, metrics={**kept.metrics, **metrics})

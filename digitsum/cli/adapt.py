@@ -31,12 +31,7 @@ def adapt(
     fit: options.Fit = False,
     model: Annotated[
         Path,
-        typer.Option(
-            metavar="MODEL",
-            help="What to start from: a reader's checkpoint, or reader, the bundled weights.",
-            autocompletion=completion.checkpoints,
-            rich_help_panel=options.MODEL,
-        ),
+        options.model("What to start from: a reader's checkpoint, or reader, the bundled weights."),
     ] = Path("reader"),
     digits_per_strip: options.DigitsPerStrip = None,
     keep: Annotated[
@@ -96,26 +91,30 @@ def adapt(
     from digitsum.cli.writers import to_json
     from digitsum.datasets import DataOptions
     from digitsum.training.adapting import adapt as adapt_reader
-    from digitsum.training.events import Event, Progress
+    from digitsum.training.events import Event, Progress, Start
     from digitsum.training.progress import TrainingDisplay
 
     strips = DataOptions(data, labels, mnist_root, fit).open()
     known = load_checkpoint(locate_checkpoint(model)).recipe.get("digits_per_strip")
     if (asked := options.digit_count(digits_per_strip)) is not None:
         known = None if asked == "any" else asked
-    for note in [*strips.notes, *digit_notes(known, asked is not None, strips)]:
+    notes = list(digit_notes(known, asked is not None, strips))
+    for note in strips.notes:
         say(note)
     given = {"epochs": epochs, "digits_per_strip": asked}
     keys = {key: value for key, value in given.items() if value is not None}
     with TrainingDisplay(stderr) as display:
 
-        def moved(event: Event) -> None:
-            if isinstance(event, Progress):  # the table says what came of it
+        def told(event: Event) -> None:
+            if isinstance(event, Start):  # said once nothing is wrong: an error stands alone
+                for note in notes:
+                    say(note)
+            elif isinstance(event, Progress):  # the table says what came of it
                 display(event)
 
         found = adapt_reader(
             strips, model, out=out, overwrite=overwrite, keep=keep, progress=False,
-            on_event=moved, lr=lr, seed=seed, device=device, **keys,
+            on_event=told, lr=lr, seed=seed, device=device, **keys,
         )  # fmt: skip
     if as_json:
         typer.echo(to_json(found.to_dict()))

@@ -36,12 +36,7 @@ def check(
     fit: options.Fit = False,
     model: Annotated[
         Path,
-        typer.Option(
-            metavar="MODEL",
-            help="What reads a sample of them: a checkpoint, or reader, the bundled weights.",
-            autocompletion=completion.checkpoints,
-            rich_help_panel=options.MODEL,
-        ),
+        options.model("What reads a sample of them: a checkpoint, or reader, the bundled weights."),
     ] = Path("reader"),
     arch: options.Arch = None,
     digits_per_strip: options.DigitsPerStrip = None,

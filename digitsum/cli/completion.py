@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from digitsum.display import on_one_line
@@ -13,7 +14,7 @@ def architectures(incomplete: str) -> list[str]:
     """Names of architectures, which are those of their recipes."""
     from digitsum.recipe import names
 
-    return [name for name in names() if name.startswith(incomplete)]
+    return _named(names(), incomplete)
 
 
 def checkpoints(incomplete: str) -> list[str]:
@@ -28,12 +29,12 @@ def data(incomplete: str) -> list[str]:
 
 def recipe_files(incomplete: str) -> list[str]:
     """Variants of recipes, and the YAML files and folders that begin so."""
-    folder = Path(__file__).parents[1] / "recipes" / "variants"
-    variants = tuple(sorted(path.stem for path in folder.glob("*.yaml")))
-    return [*_named(variants, incomplete), *_paths(incomplete, (".yaml", ".yml"))]
+    from digitsum.recipe import variants
+
+    return [*_named(variants(), incomplete), *_paths(incomplete, (".yaml", ".yml"))]
 
 
-def _named(names: tuple[str, ...], incomplete: str) -> list[str]:
+def _named(names: Sequence[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 

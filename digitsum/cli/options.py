@@ -75,6 +75,19 @@ Fit = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+
+
+def model(help: str) -> Any:
+    """`--model`, where it is `reader` unless another is named."""
+    return typer.Option(
+        "--model",
+        metavar="MODEL",
+        help=help,
+        autocompletion=completion.checkpoints,
+        rich_help_panel=MODEL,
+    )
+
+
 Arch = Annotated[
     list[str] | None,
     typer.Option(

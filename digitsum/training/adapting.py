@@ -8,15 +8,16 @@ after the run, and the hands that the start knew nearly as well as those before.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, without_state
 from digitsum.checkpoint_paths import last_path, locate_checkpoint
 from digitsum.datasets import Sources, as_strip_set
 from digitsum.datasets.split import VALIDATION
@@ -176,15 +177,23 @@ def _keys(start: Checkpoint, strips: int, model: str, keys: dict[str, Scalar]) -
 
 def _mixed(start: Checkpoint, ended: Checkpoint, keep: float) -> Checkpoint:
     """The end of a run with a mean of its weights and those that it began with."""
-    weights = {
-        name: torch.lerp(end, start.weights[name], keep) if end.is_floating_point() else end
-        for name, end in ended.weights.items()
-    }
     seen: dict[str, Any] = {
         name: torch.unique(torch.cat([ended.split[name], start.split[name]]))
         for name in ("trained_on", "selected_on")
         if name in start.split
     }
-    state: dict[str, Any] = {"optimizer": [], "schedule": [], "random": {}, "best": {}}
-    split = {**ended.split, **seen}
-    return replace(ended, weights=weights, split=split, unaveraged={}, **state)
+    weights = mean_weights(ended.weights, start.weights, keep)
+    return replace(without_state(ended), weights=weights, split={**ended.split, **seen})
+
+
+def mean_weights(
+    a: Mapping[str, Tensor], b: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """The mean of two sets of weights, in which those of `b` count by `share`.
+
+    What is no float, such as how many batches a batch norm has seen, is that of `a`.
+    """
+    return {
+        name: torch.lerp(weight, b[name], share) if weight.is_floating_point() else weight
+        for name, weight in a.items()
+    }
