@@ -17,10 +17,12 @@ from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import as_strips, as_sums
 from digitsum.datasets.fitting import fit_strips
 from digitsum.datasets.strips import StripSet
+from digitsum.errors import UsageError
 from digitsum.inference import LoadedModel, make_ready
 from digitsum.predictions import Predictions
 from digitsum.recipe import Recipe, Scalar
 from digitsum.training import train
+from digitsum.training.adapting import adapt
 
 
 class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -42,6 +44,8 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             notebook.
         fit_rows: Whether strips of other heights are brought to 40 rows, to learn from and to
             predict; it is called `fit` elsewhere, which is a method here.
+        init: What `fit` starts from: `reader`, the bundled weights, or a reader's checkpoint, which
+            it then adapts to the strips as `digitsum.adapt` does; None: it trains from nothing.
 
     Attributes:
         checkpoint_: The best epoch's `digitsum.checkpoint.Checkpoint`; `history` in it.
@@ -61,6 +65,7 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         precision: str = "auto",
         progress: bool | None = None,
         fit_rows: bool = False,
+        init: Path | str | None = None,
     ) -> None:
         self.arch = arch
         self.epochs = epochs
@@ -72,6 +77,7 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.precision = precision
         self.progress = progress
         self.fit_rows = fit_rows
+        self.init = init
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name; if deep, each of the options too, as `options__dropout`."""
@@ -96,7 +102,7 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         progress: bool | None = None,
         counts: ArrayLike | None = None,
     ) -> DigitSumRegressor:
-        """Trains from the start.
+        """Trains from nothing, or adapts what `init` names; what an earlier fit learnt is dropped.
 
         Args:
             X: Strips (N, 40, W), flat (N, 6720), or any other shape and type that files hold.
@@ -107,11 +113,16 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: These are no strips, sums or counts, or their numbers differ.
             RecipeError: A parameter is not allowed.
+            UsageError: `init` is given, and is no reader.
+            CheckpointError: `init` cannot be read.
         """
         named = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
-        keys: dict[str, Scalar] = {k: v for k, v in named.items() if v is not None}
+        given = {key: value for key, value in named.items() if value is not None}
         own = {"seed": self.seed, "device": self.device, "precision": self.precision}
-        recipe = Recipe.from_dict({"arch": self.arch, **(self.options or {}), **keys, **own})
+        keys: dict[str, Any] = {**(self.options or {}), **given, **own}
+        recipe = Recipe.from_dict({"arch": self.arch, **keys})
+        if self.init is not None and recipe.arch != "reader":
+            raise UsageError(f"arch '{recipe.arch}' takes no init: only a reader is adapted")
         images, sums = np.asarray(X), as_sums(np.asarray(y), "y")
         strips = fit_strips(images, "X") if self.fit_rows else as_strips(images, "X")
         data = StripSet.from_arrays(strips, sums, counts=counts)
@@ -119,7 +130,10 @@ class DigitSumRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         shown = self.progress if progress is None else progress
         with TemporaryDirectory() as folder:
             path = Path(folder) / "model.pt"
-            train(data, recipe, out=path, progress=shown)
+            if self.init is None:
+                train(data, recipe, out=path, progress=shown)
+            else:
+                adapt(data, self.init, out=path, progress=shown, **keys)
             self.checkpoint_ = load_checkpoint(path)
         self.width_ = data.width
         self._model: LoadedModel | None = None

@@ -17,6 +17,7 @@ from digitsum.datasets.digits import Digits, load_digits
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import OutputExistsError, UsageError
+from digitsum.sklearn import DigitSumRegressor
 
 OUT = Path("mine.pt")
 TWO = ("--digits-per-strip", 2)
@@ -110,3 +111,18 @@ def test_the_command_says_what_it_gained(folder: Path) -> None:
     assert "these are the weights of the start" in found.stderr
     assert "--overwrite" in run("adapt", folder, *TWO, "--out", OUT).stderr
     assert ok("info", OUT, "--json").stdout
+
+
+def test_the_estimator_adapts_what_it_is_told_to_start_from() -> None:
+    strips, start = wide(60, 1), load_checkpoint(bundled_path("reader"))
+    estimator = DigitSumRegressor(init="reader", epochs=2).fit(strips.images(), strips.sums)
+    assert estimator.checkpoint_.recipe["epochs"] == 2
+    assert estimator.checkpoint_.recipe["lr"] == 0.002  # of a short run
+    moved = [
+        float((estimator.checkpoint_.weights[name] - weight).abs().max())
+        for name, weight in start.weights.items()
+        if weight.is_floating_point()
+    ]
+    assert 0 < max(moved) < 0.2  # near where it began, which no run from nothing ends
+    with pytest.raises(UsageError, match="arch 'cnn' takes no init: only a reader is adapted"):
+        DigitSumRegressor("cnn", init="reader").fit(strips.images(), strips.sums)
