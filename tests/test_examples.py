@@ -33,6 +33,10 @@ def test_own_digits(tmp_path: Path) -> None:
     assert example("own_digits.py")["main"](tmp_path) > 85
 
 
+def test_another_hand(tmp_path: Path) -> None:
+    assert example("another_hand.py")["main"](tmp_path / "mine.pt", strips=150, epochs=10) > 5
+
+
 def test_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
     example("ten_lines.py")
     *five, _, header, scores = capsys.readouterr().out.splitlines()
