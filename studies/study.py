@@ -80,22 +80,23 @@ class Study:
                 stream.write((json.dumps({"cells": self.cells}, indent=1) + "\n").encode())
         return self.cells[key]
 
-    def show(self, headings: Mapping[str, str]) -> None:
+    def show(self, headings: Mapping[str, str], cells: Mapping[str, Cell] | None = None) -> None:
         """Prints the table and puts it into `docs/studies.md`, between the marks of this study.
 
         Args:
             headings: The columns, as key of a cell: heading. Each row is a cell.
+            cells: What is shown, if not the cells as they are: means over some of them, say.
         """
         rows = []
-        for key, cell in self.cells.items():
+        for key, cell in (self.cells if cells is None else cells).items():
             row: dict[str, object] = {"": key}
             row |= {heading: cell.get(name, "") for name, heading in headings.items()}
             rows.append(row)
         show(self.name, rows)
         lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
         for row in rows:
-            cells = (f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values())
-            lines.append("| " + " | ".join(cells) + " |")
+            texts = (f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values())
+            lines.append("| " + " | ".join(texts) + " |")
         put(PAGE, self.name, "\n".join(["", *lines, ""]))
 
 
