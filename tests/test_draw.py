@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import re
@@ -28,7 +29,8 @@ from typer.testing import CliRunner
 
 from digitsum.cli import app as cli
 from digitsum.errors import DataError
-from digitsum.inference import LoadedModel, load_model
+from digitsum.inference import LoadedModel, load_model, make_ready
+from digitsum.training.teaching import Lesson
 
 pytest.importorskip("starlette", reason="the extra draw is not installed")
 pytest.importorskip("uvicorn", reason="the extra draw is not installed")
@@ -39,7 +41,7 @@ from playwright.sync_api import expect, sync_playwright
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from digitsum.draw import server
+from digitsum.draw import lessons, server
 from digitsum.draw.server import MAX_BYTES, make_app
 from digitsum.draw.strokes import HEIGHT, MAX_WIDTH, PEN, Stroke, parse, strip_of_strokes
 
@@ -157,6 +159,117 @@ def test_bad_requests_are_answered_with_a_reason(
     response = client.post("/predict", headers=headers, **request_)
     assert response.status_code == status
     assert words in response.json()["error"]
+
+
+HAND = ["4071", "2356", "8910", "1234", "5678"]
+TAUGHT = [{"strokes": written(digits, 0, 0, 100), "sum": sum(map(int, digits))} for digits in HAND]
+WRONG = [{**each, "sum": 36 - each["sum"]} for each in TAUGHT]  # not read right already
+
+
+def ended(client: TestClient) -> dict[str, Any]:
+    """How the lesson went, once it is over."""
+    for _ in range(1200):
+        if not (now := client.get("/lesson").json())["running"]:
+            return dict(now)
+        time.sleep(0.1)
+    raise AssertionError("the lesson does not end")
+
+
+def taught_by_shift(model: LoadedModel, *given: Any) -> Lesson:
+    """A lesson that takes no time: it makes a blank improbable."""
+    weights = {name: weight.clone() for name, weight in model.checkpoint.weights.items()}
+    weights["head.bias"][0] -= 20
+    checkpoint = dataclasses.replace(model.checkpoint, weights=weights)
+    return Lesson(make_ready(checkpoint, model.name, "cpu"), 5, 1, 3, kept=True)
+
+
+def test_a_model_is_taught_saved_and_forgotten(
+    reader: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    client = TestClient(make_app([reader], ["testserver"]))
+    before = client.post("/predict", json=READ).json()["sums"]
+    assert client.get("/lesson").json()["teachable"] == ["reader"]
+    assert client.get("/mine.pt?model=reader").status_code == 404
+    monkeypatch.setattr(lessons, "teach", taught_by_shift)
+    assert client.post("/teach", json={"model": "reader", "strips": TAUGHT}).status_code == 200
+    now = ended(client)
+    assert now["taught"] == ["reader"]
+    assert now["lesson"] == {"strips": 5, "before": 1, "after": 3, "kept": True}
+    assert client.post("/predict", json=READ).json()["sums"] != before
+    saved = client.get("/mine.pt?model=reader")
+    assert saved.headers["content-disposition"] == 'attachment; filename="mine.pt"'
+    (tmp_path / "mine.pt").write_bytes(saved.content)
+    assert load_model(tmp_path / "mine.pt", "cpu").arch == "reader"
+    foreign = {"sec-fetch-site": "cross-site"}
+    assert client.get("/mine.pt?model=reader", headers=foreign).status_code == 403
+    assert client.post("/forget", json={"model": "reader"}).json()["taught"] == []
+    assert client.post("/predict", json=READ).json()["sums"] == before
+
+
+def test_one_lesson_at_a_time_and_it_can_be_stopped(
+    reader: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = TestClient(make_app([reader], ["testserver"]))
+    asked = {"model": "reader", "strips": WRONG}
+
+    def slow(*given: Any) -> Lesson:
+        while True:
+            given[-1](0.5)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(lessons, "teach", slow)
+    assert client.post("/teach", json=asked).json()["running"]
+    for where in ("/teach", "/forget"):
+        response = client.post(where, json=asked)
+        assert response.status_code == 409
+        assert response.json()["error"].startswith("a lesson is under way")
+    assert client.post("/predict", json=READ).json()["digits"] == [1]  # it answers meanwhile
+    client.post("/stop", json={})
+    assert ended(client)["stopped"]
+
+    def fails(*given: Any) -> Lesson:
+        raise MemoryError
+
+    monkeypatch.setattr(lessons, "teach", fails)
+    client.post("/teach", json=asked)
+    assert "out of memory" in ended(client)["error"]
+    assert client.get("/lesson").json()["taught"] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "request_"),
+    [
+        (400, "not JSON", {"content": "{"}),
+        (413, "at most", {"content": " " * 1_000_001}),
+        (415, "application/json", {"json": {}, "headers": {"content-type": "text/plain"}}),
+        (403, "http://evil.example", {"json": {}, "headers": {"origin": "http://evil.example"}}),
+        (403, "other sites", {"json": {}, "headers": {"sec-fetch-site": "cross-site"}}),
+        (404, "there is no model", {"json": {"strips": TAUGHT}}),
+        (422, "5 to 20 strips", {"json": {"model": "reader", "strips": TAUGHT[:4]}}),
+        (422, "5 to 20 strips", {"json": {"model": "reader", "strips": TAUGHT * 5}}),
+        (422, "5 to 20 strips", {"json": {"model": "reader"}}),
+        (422, "0..36", {"json": {"model": "reader", "strips": [{**TAUGHT[0], "sum": 37}] * 5}}),
+        (422, "0..36", {"json": {"model": "reader", "strips": [1] * 5}}),
+        (422, "no strokes", {"json": {"model": "reader", "strips": [{"sum": 1}] * 5}}),
+        (422, "closer", {"json": {"model": "reader", "strips": [
+            {"sum": 4, "strokes": [[[x, 0], [x, 100]] for x in (0, 900, 1800, 2700)]}] * 5}}),
+    ],
+)  # fmt: skip
+def test_bad_lessons_are_answered_with_a_reason(
+    client: TestClient, status: int, words: str, request_: dict[str, Any]
+) -> None:
+    headers = {"content-type": "application/json", **request_.pop("headers", {})}
+    response = client.post("/teach", headers=headers, **request_)
+    assert response.status_code == status
+    assert words in response.json()["error"]
+    assert not client.get("/lesson").json()["running"]
+
+
+@pytest.mark.parametrize("where", ["/stop", "/forget"])
+def test_other_sites_stop_and_forget_nothing(client: TestClient, where: str) -> None:
+    foreign = {"origin": "http://evil.example"}
+    assert client.post(where, json={"model": "reader"}, headers=foreign).status_code == 403
+    assert client.get(where).status_code == 405
 
 
 def test_other_names_for_this_machine_are_not_answered(client: TestClient) -> None:
@@ -408,3 +521,48 @@ def test_the_page_fits_a_phone_in_the_dark(tab: Any) -> None:
     background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == "rgb(21, 24, 29)"
     tab.set_viewport_size({"width": 1040, "height": 1000})
+
+
+@pytest.mark.slow
+def test_a_hand_is_taught_in_a_browser(tab: Any) -> None:
+    tab.keyboard.press("Escape")
+    tab.locator("#teach").click()
+    asked = tab.locator("#number")
+    tab.locator("#next").click()
+    expect(tab.locator("#wrong")).to_have_text("Write the number first, or skip it.")
+    seen = ""
+    for turn in range(10):
+        expect(asked).to_contain_text(f"{turn + 1} of 10: write ")
+        number = asked.locator("b").inner_text()
+        seen += number
+        if turn == 8:
+            tab.locator("#skip").click()
+            continue
+        box = tab.locator("#paper").bounding_box()
+        wrong = "1111" if turn % 3 == 0 else number  # so that there is something to learn
+        for stroke in written(wrong, box["x"] + 40, box["y"] + 40, 120, gap=0.4):
+            tab.mouse.move(*stroke[0])
+            tab.mouse.down()
+            for point in stroke[1:]:
+                tab.mouse.move(*point)
+            tab.mouse.up()
+        if turn == 5:
+            tab.locator("#back").click()
+            expect(asked).to_contain_text("5 of 10")
+            tab.locator("#next").click()
+            expect(asked).to_contain_text("6 of 10")
+        tab.locator("#next").click()
+    assert sorted(seen) == sorted("0123456789" * 4)
+    expect(tab.locator("#share")).to_be_visible()
+    expect(tab.locator("#learnt")).to_have_text(
+        re.compile("9 numbers it read|of 9 right"), timeout=200_000
+    )
+    expect(tab.locator("#asked")).to_be_hidden()
+    if tab.locator("#forget").is_visible():
+        assert tab.request.get(tab.locator("#mine").evaluate("a => a.href")).status == 200
+        tab.locator("#forget").click()
+        expect(tab.locator("#learnt")).to_contain_text("Forgotten")
+    expect(tab.locator("#mine")).to_be_hidden()
+    tab.locator("#teach").click()
+    tab.locator("#cancel").click()
+    expect(tab.locator("#asked")).to_be_hidden()

@@ -106,6 +106,7 @@ function empty() {
 
 // One question at a time; what was written meanwhile is asked for next.
 async function predict() {
+  if (lesson.strips) return; // what is written for a lesson is not read meanwhile
   if (state.busy) { state.stale = true; return; }
   if (!state.strokes.length && !state.shown) { empty(); return; }
   state.busy = true;
@@ -193,9 +194,159 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "z" && (event.ctrlKey || event.metaKey)) undo();
 });
 
+// A lesson: ten numbers to write. The server gets their strokes and sums; the digits stay here.
+const NUMBERS = 10, DIGITS = 4, FEWEST = 5;
+const lesson = { numbers: [], strips: null, at: 0, running: false };
+
+// Each digit four times over the ten numbers, in a new order each time.
+function tenNumbers() {
+  const digits = Array.from({ length: NUMBERS * DIGITS }, (_, i) => i % 10);
+  for (let i = digits.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1));
+    [digits[i], digits[j]] = [digits[j], digits[i]];
+  }
+  return Array.from({ length: NUMBERS }, (_, i) => digits.slice(DIGITS * i, DIGITS * (i + 1)));
+}
+
+async function post(where, body) {
+  const response = await fetch(where, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+// What went wrong, in one line; fetch itself fails with a TypeError.
+function reason(error) {
+  return error instanceof TypeError ? "The server does not answer: is digitsum draw still running?" : error.message;
+}
+
+function showLesson(wrong) {
+  const writing = lesson.strips !== null, open = writing || lesson.running;
+  $("asked").hidden = !open;
+  $("wrong").textContent = wrong || "";
+  for (const id of ["next", "back", "skip"]) $(id).hidden = lesson.running;
+  $("share").hidden = !lesson.running;
+  for (const id of ["teach", "random", "model", "count", "forget"]) $(id).disabled = open;
+  if (lesson.running) $("number").textContent = "Learning from what you wrote …";
+  else if (writing) {
+    const number = document.createElement("b");
+    number.textContent = lesson.numbers[lesson.at].join("");
+    $("number").replaceChildren(`${lesson.at + 1} of ${NUMBERS}: write `, number);
+    $("back").disabled = lesson.at === 0;
+    $("next").textContent = lesson.at === NUMBERS - 1 ? "Learn" : "Next";
+  }
+}
+
+function turnTo(at) {
+  lesson.strips[lesson.at] = state.strokes;
+  lesson.at = at;
+  state.strokes = lesson.strips[at];
+  drawPaper();
+  showLesson();
+}
+
+function endWriting() {
+  lesson.strips = null;
+  state.strokes = [];
+  drawPaper();
+  empty();
+}
+
+async function learn() {
+  lesson.strips[lesson.at] = state.strokes;
+  const strips = lesson.strips.map((strokes, i) => (
+    { strokes, sum: lesson.numbers[i].reduce((a, b) => a + b) })).filter((strip) => strip.strokes.length);
+  if (strips.length < FEWEST) { showLesson(`Write at least ${FEWEST} of the ${NUMBERS}.`); return; }
+  try {
+    follow(await post("teach", { model: $("model").value, strips }));
+    endWriting();
+    showLesson();
+  } catch (error) {
+    showLesson(reason(error));
+  }
+}
+
+// Shows how the lesson goes, and asks again until it is over.
+function follow(now) {
+  lesson.running = now.running;
+  $("share").value = now.share;
+  const name = $("model").value, taught = now.taught.includes(name);
+  $("teach").hidden = !now.teachable.includes(name);
+  $("forget").hidden = $("mine").hidden = !taught;
+  $("mine").href = `mine.pt?model=${encodeURIComponent(name)}`;
+  $("learnt").textContent = now.running ? "" : outcome(now, name, taught);
+  showLesson($("wrong").textContent);
+  if (now.running) setTimeout(ask, 300);
+}
+
+function outcome(now, name, taught) {
+  if (now.model === name && now.error) return `Nothing was learnt: ${now.error}`;
+  if (now.model === name && now.stopped) return "Cancelled: nothing was learnt.";
+  const { strips, before, after, kept } = (now.model === name && now.lesson) || {};
+  if (kept) {
+    return `Of these ${strips} numbers it read ${before} right before, and ${after} now. It learnt from these very ones: ` +
+      "of others it gains less. To read files with it, save mine.pt: digitsum predict FILE --model mine.pt";
+  }
+  if (strips && before === strips) return `It read all ${strips} right already: nothing was changed.`;
+  if (strips) return `It read ${before} of ${strips} right. What it learnt made it no better by our check: nothing was changed.`;
+  return taught ? "It has learnt your hand." : "";
+}
+
+async function ask() {
+  try {
+    const response = await fetch("lesson");
+    follow(await response.json());
+  } catch (error) {
+    lesson.running = false;
+    showLesson();
+    $("learnt").textContent = reason(error);
+  }
+}
+
+$("teach").addEventListener("click", () => {
+  Object.assign(lesson, { numbers: tenNumbers(), strips: Array.from({ length: NUMBERS }, () => []), at: 0 });
+  Object.assign(state, { strokes: lesson.strips[0], shown: null });
+  $("learnt").textContent = "";
+  drawPaper();
+  empty();
+  showLesson();
+  $("number").focus();
+});
+$("next").addEventListener("click", () => {
+  if (lesson.at === NUMBERS - 1) learn();
+  else if (!state.strokes.length) showLesson("Write the number first, or skip it.");
+  else turnTo(lesson.at + 1);
+});
+$("back").addEventListener("click", () => turnTo(lesson.at - 1));
+$("skip").addEventListener("click", () => {
+  state.strokes = [];
+  if (lesson.at === NUMBERS - 1) learn();
+  else turnTo(lesson.at + 1);
+});
+$("cancel").addEventListener("click", async () => {
+  if (lesson.strips) endWriting();
+  else await post("stop", {}).catch(() => {});
+  showLesson();
+  $("teach").focus();
+});
+$("forget").addEventListener("click", async () => {
+  try {
+    follow(await post("forget", { model: $("model").value }));
+    $("learnt").textContent = "Forgotten: it reads as it did before.";
+    $("teach").focus();
+    predict();
+  } catch (error) {
+    $("learnt").textContent = reason(error);
+  }
+});
+$("model").addEventListener("change", ask);
+
 for (let count = 1; count <= 12; count++) $("count").add(new Option(count, count));
 fetch("models").then((response) => response.json()).then((names) => {
   for (const name of names) $("model").add(new Option(name, name));
   drawPaper();
   empty();
+  ask();
 });

@@ -27,6 +27,7 @@ from digitsum.datasets.appearance import described, kinds_of
 from digitsum.datasets.strips import MIN_WIDTH, ROWS
 from digitsum.datasets.synthesis import Composition, compose
 from digitsum.display import as_text, counted, percent
+from digitsum.draw.lessons import DIGITS, Lessons
 from digitsum.draw.strokes import MAX_WIDTH, parse, strip_of_strokes
 from digitsum.errors import DigitsumError, is_out_of_memory
 from digitsum.inference import LoadedModel
@@ -35,10 +36,14 @@ from digitsum.predictions import UNLIKELY, Predictions
 
 MAX_BYTES = 200_000  # of a request
 MAX_SECONDS = 10  # until it is here
+MAX_LESSON_BYTES = 1_000_000  # of a request that teaches
+LESSON = (5, 20)  # fewest and most strips of a lesson
+LESSON_WIDTH = 400  # pixels that each is wide at most
 MAX_DIGITS = 24  # that a strip may be said to hold
 STRIPS = 200  # to show at random
 SHOWN = 6  # counts, and sums, that are shown with their probabilities
 LEAST = 0.0005  # probability from which they are
+BUSY = "a lesson is under way: wait for its end, or cancel it"
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -59,6 +64,7 @@ class Refused(Exception):  # noqa: N818
 def make_app(models: Sequence[LoadedModel], hosts: Sequence[str]) -> Starlette:
     """The page, for these models, the first one chosen; answers under these host names only."""
     by_name = dict(zip(_distinct([as_text(model.name) for model in models]), models, strict=True))
+    lessons = Lessons(by_name)
     made = compose("builtin", STRIPS, seed=secrets.randbits(32))
 
     async def predict(request: Request) -> Response:
@@ -77,11 +83,47 @@ def make_app(models: Sequence[LoadedModel], hosts: Sequence[str]) -> Starlette:
     def names(request: Request) -> Response:
         return JSONResponse(list(by_name), headers=HEADERS)
 
+    def lesson(request: Request) -> Response:
+        return JSONResponse(lessons.state(), headers=HEADERS)
+
+    async def teach(request: Request) -> Response:
+        asked = await _body(request, MAX_LESSON_BYTES)
+        name = _name(by_name, asked)
+        if lessons.state()["running"]:
+            raise Refused(409, BUSY)
+        strips, sums = await run_in_threadpool(_written, asked.get("strips"))
+        if not lessons.begin(name, strips, sums):
+            raise Refused(409, BUSY)
+        return lesson(request)
+
+    async def stop(request: Request) -> Response:
+        await _body(request)
+        lessons.stop()
+        return lesson(request)
+
+    async def forget(request: Request) -> Response:
+        if not lessons.forget(_name(by_name, await _body(request))):
+            raise Refused(409, BUSY)
+        return lesson(request)
+
+    def mine(request: Request) -> Response:
+        _check_site(request)
+        content = lessons.checkpoint(request.query_params.get("model", ""))
+        if content is None:
+            raise Refused(404, "this model has learnt nothing: teach it first")
+        attached = {"Content-Disposition": 'attachment; filename="mine.pt"'}
+        return Response(content, media_type="application/octet-stream", headers=HEADERS | attached)
+
     routes = [Route(f"/{name}", _file(name or "page.html", kind)) for name, kind in PAGE.items()]
     routes += [
         Route("/models", names),
         Route("/strip", strip),
         Route("/predict", predict, methods=["POST"]),
+        Route("/lesson", lesson),
+        Route("/teach", teach, methods=["POST"]),
+        Route("/stop", stop, methods=["POST"]),
+        Route("/forget", forget, methods=["POST"]),
+        Route("/mine.pt", mine),
     ]
     return Starlette(
         routes=routes,
@@ -120,11 +162,11 @@ def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=400)
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request of this very page.
+def _check_site(request: Request) -> None:
+    """Sees that a request comes from this very page, or from no page.
 
     Raises:
-        Refused: It comes from elsewhere, is too large or too slow, or is no JSON object.
+        Refused: It comes from elsewhere.
     """
     origin, host = request.headers.get("origin"), request.headers.get("host")
     if host is None:
@@ -133,10 +175,19 @@ async def _body(request: Request) -> dict[str, Any]:
         raise Refused(403, f"requests from {origin} are not answered: open the page itself")
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Refused(403, "requests from other sites are not answered: open the page itself")
+
+
+async def _body(request: Request, most: int = MAX_BYTES) -> dict[str, Any]:
+    """The JSON object of a request of this very page, of so many bytes at most.
+
+    Raises:
+        Refused: It comes from elsewhere, is too large or too slow, or is no JSON object.
+    """
+    _check_site(request)
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
         raise Refused(415, "send application/json")
     try:
-        asked = json.loads(await _content(request))
+        asked = json.loads(await _content(request, most))
     except (ValueError, RecursionError) as error:
         raise Refused(400, "this is not JSON") from error
     if not isinstance(asked, dict):
@@ -144,8 +195,8 @@ async def _body(request: Request) -> dict[str, Any]:
     return asked
 
 
-async def _content(request: Request) -> bytes:
-    """The bytes of a request.
+async def _content(request: Request, most: int = MAX_BYTES) -> bytes:
+    """The bytes of a request, so many at most.
 
     Raises:
         Refused: They are too many, or do not come.
@@ -155,8 +206,8 @@ async def _content(request: Request) -> bytes:
         with anyio.fail_after(MAX_SECONDS):
             async for chunk in request.stream():
                 content += chunk
-                if len(content) > MAX_BYTES:
-                    raise Refused(413, f"a request has at most {MAX_BYTES} bytes: clear the page")
+                if len(content) > most:
+                    raise Refused(413, f"a request has at most {most} bytes: clear the page")
     except TimeoutError as error:
         raise Refused(408, f"the request was not here after {MAX_SECONDS} seconds") from error
     return bytes(content)
@@ -170,9 +221,7 @@ def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dic
         DataError: The strokes are none, or the model takes no such strip.
     """
     begun = time.perf_counter()
-    name, count = asked.get("model"), asked.get("digits")
-    if not isinstance(name, str) or name not in models:
-        raise Refused(404, f"there is no model {name!r}: there are {', '.join(models)}")
+    name, count = _name(models, asked), asked.get("digits")
     known = type(count) is int and 1 <= count <= MAX_DIGITS
     if not known and count not in (None, "any"):
         raise Refused(422, f"digits is a whole number in 1..{MAX_DIGITS}, any or null")
@@ -199,6 +248,42 @@ def _predict(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> dic
         "left": left,
         "milliseconds": round(1000 * (time.perf_counter() - begun), 1),
     }
+
+
+def _name(models: Mapping[str, LoadedModel], asked: Mapping[str, Any]) -> str:
+    """The name of the model that is asked for.
+
+    Raises:
+        Refused: There is none of that name.
+    """
+    name = asked.get("model")
+    if not isinstance(name, str) or name not in models:
+        raise Refused(404, f"there is no model {name!r}: there are {', '.join(models)}")
+    return name
+
+
+def _written(given: object) -> tuple[list[NDArray[np.uint8]], list[int]]:
+    """The strips of a lesson and their sums, from strokes and sums.
+
+    Raises:
+        Refused: They are too few or too many, or a sum is not one of so many digits.
+        DataError: The strokes are none, or too wide.
+    """
+    fewest, most = LESSON
+    if not isinstance(given, list) or not fewest <= len(given) <= most:
+        raise Refused(422, f"a lesson takes {fewest} to {most} strips: write some more")
+    strips, sums = [], []
+    for each in given:
+        total = each.get("sum") if isinstance(each, dict) else None
+        if type(total) is not int or not 0 <= total <= 9 * DIGITS:
+            raise Refused(
+                422, f"each strip has strokes and a sum, a whole number in 0..{9 * DIGITS}"
+            )
+        strips.append(strip_of_strokes(parse(each.get("strokes"))).strip)
+        if strips[-1].shape[1] > LESSON_WIDTH:
+            raise Refused(422, f"strip {len(strips)} is too wide: write its digits closer")
+        sums.append(total)
+    return strips, sums
 
 
 def _doubt(found: Predictions, count: int | None, strip: NDArray[np.uint8]) -> str:

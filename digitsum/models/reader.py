@@ -115,6 +115,7 @@ class Reader(Architecture):
             nn.MaxPool2d((ROWS_LEFT - DIGIT_ROWS + 1, 1)),  # at whatever height a digit stands
             Residual(128, rows=1),
         )
+        self.trunk_layers = len(trunk)
         self.head = nn.Linear(128, SYMBOLS)
         with torch.no_grad():
             self.head.bias[0] += math.log(9 * 10)  # ten digits share one column in ten
@@ -140,8 +141,17 @@ class Reader(Architecture):
 
     def forward(self, strips: Tensor) -> Tensor:
         """(B, 1, 40, W) float32 in 0..1 -> (B, T, 11) float32 log-probabilities, T = W / 4."""
-        features = self.features(strips).squeeze(2).transpose(1, 2)
-        with torch.autocast(strips.device.type, enabled=False):
+        return self.read_digits(self.see_strokes(strips))
+
+    def see_strokes(self, strips: Tensor) -> Tensor:
+        """The first half of `forward`: (B, 1, 40, W) -> (B, C, 10, T)."""
+        seen: Tensor = self.features[: self.trunk_layers](strips)
+        return seen
+
+    def read_digits(self, seen: Tensor) -> Tensor:
+        """The second half: (B, C, 10, T) -> (B, T, 11). It is where a hand is learnt."""
+        features = self.features[self.trunk_layers :](seen).squeeze(2).transpose(1, 2)
+        with torch.autocast(seen.device.type, enabled=False):
             log_probs: Tensor = self.head(features.float()).log_softmax(-1)
         return log_probs
 

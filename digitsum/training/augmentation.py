@@ -37,6 +37,25 @@ def warp(strips: Tensor, pixels: float) -> Tensor:
     return F.grid_sample(strips, grid, mode="bilinear", align_corners=False)
 
 
+def placed_anew(strips: Tensor) -> Tensor:
+    """Strips at another size and place: each is 10% larger or smaller, and moves a little.
+
+    Args:
+        strips: (B, H, W) uint8, with black around what is written.
+
+    Returns:
+        (B, H, W) uint8.
+    """
+    count, height, width = strips.shape
+    size = (0.1 * torch.randn(count, 2)).exp()  # across and down, of what is read for a pixel
+    reach = torch.tensor([2 * 14 / width, 2 * 6 / height])  # of 14 pixels and of 6
+    move = reach * (2 * torch.rand(count, 2) - 1)
+    places = torch.cat([torch.diag_embed(size), move[:, :, None]], dim=2)  # (B, 2, 3)
+    grid = F.affine_grid(places, [count, 1, height, width], align_corners=False)
+    moved = F.grid_sample(strips[:, None].float(), grid, align_corners=False)
+    return moved[:, 0].round().clamp(0, 255).to(torch.uint8)
+
+
 def _cubic(points: int, size: int, **like: Any) -> Tensor:
     """Cubic interpolation from so many points to so many places, as a matrix (points, size).
 
