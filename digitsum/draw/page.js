@@ -311,6 +311,7 @@ $("teach").addEventListener("click", () => {
   $("learnt").textContent = "";
   drawPaper();
   empty();
+  $("answer").textContent = "";
   showLesson();
   $("number").focus();
 });

@@ -7,6 +7,7 @@
     data.py         the strips in memory, their split, their batches
     events.py       what a run reports and gives back
     adapting.py     a hand learnt from a few strips
+    teaching.py     a hand learnt from ten, in seconds and in memory
     pace.py         speeds and the time left
     progress.py     the bar and the lines of a run, for a terminal or a notebook
 
