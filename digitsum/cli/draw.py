@@ -51,8 +51,8 @@ def draw(
 ) -> None:
     """Serve a page to write digits on.
 
-    The page shows their sum as you write, and learns your hand from ten numbers. Only this machine can open it unless --host says
-    otherwise. Needs the extra draw: pip install 'digitsum[draw]'.
+    The page shows their sum as you write, and learns your hand from ten numbers. Only this machine
+    can open it unless --host says otherwise. Needs the extra draw: pip install 'digitsum[draw]'.
     """
     try:
         from digitsum.draw.server import make_app
