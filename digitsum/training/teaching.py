@@ -110,7 +110,7 @@ def teach(
     taught = replace(
         given,
         weights=weights,
-        split={**given.split, "trained_on": torch.cat(seen).unique()},
+        split={**given.split, "trained_on": torch.unique(torch.cat(seen))},
         metrics={"epoch": given.metrics["epoch"]},  # all others are of the start
     )
     device = model.device
@@ -151,11 +151,11 @@ def _learn(
     known = _known_hands(start, strips.shape[2], seed=0)
     with ONE_RUN, undisturbed(recipe):
         torch.manual_seed(recipe.seed)
-        module = _in_training(restore(Reader, strips.shape[2], recipe.options, start.weights))
+        module = _in_training(start, recipe, strips.shape[2])
         own = placed_anew(torch.from_numpy(strips).repeat(VARIANTS, 1, 1))
         pixels = torch.cat([own, torch.from_numpy(known.images)])
         labels = torch.from_numpy(np.concatenate([*[sums] * VARIANTS, known.sums])).float()
-        seen = []
+        seen: list[Tensor] = []
         with torch.no_grad():
             for batch in torch.split(pixels, AT_ONCE):
                 on_share(0.5 * AT_ONCE * len(seen) / len(pixels))
@@ -170,13 +170,16 @@ def _learn(
             loss = module.loss(module.read_digits(columns[rows]), labels[rows], progress=1.0)
             module.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            for each in (*optimizers, *schedules):
-                each.step()
+            for optimizer, schedule in zip(optimizers, schedules, strict=True):
+                optimizer.step()
+                schedule.step()
     return module.state_dict()
 
 
-def _in_training(module: Reader) -> Reader:
-    """The module in training mode; batch norm keeps its statistics: a few strips have none."""
+def _in_training(start: Checkpoint, recipe: Recipe, width: int) -> Reader:
+    """The reader in training mode; batch norm keeps its statistics: a few strips have none."""
+    module = restore(Reader, width, recipe.options, start.weights)
+    assert isinstance(module, Reader)
     module.train()
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -204,8 +207,8 @@ def _is_better(
 def _loss(model: LoadedModel, strips: NDArray[np.uint8], sums: NDArray[np.int64]) -> float:
     """Mean -log P(count, sum) of strips (N, 40, W) and sums (N,), in nats."""
     losses = []
-    truth = torch.from_numpy(sums).float().split(AT_ONCE)
-    for pixels, each in zip(torch.from_numpy(strips).split(AT_ONCE), truth, strict=True):
+    batches = (torch.split(torch.from_numpy(each), AT_ONCE) for each in (strips, sums))
+    for pixels, labels in zip(*batches, strict=True):
         outputs = model.module(model.device.normalize(pixels))
-        losses.append(len(each) * float(model.module.loss(outputs, each, 1.0)))
+        losses.append(len(labels) * float(model.module.loss(outputs, labels.float(), 1.0)))
     return sum(losses) / len(strips)
