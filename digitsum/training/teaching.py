@@ -104,7 +104,7 @@ def teach(
     weights = mean_weights(learnt, given.weights, KEPT)
     if not _is_better(start, weights, own, labels):
         return unchanged
-    seen = [torch.from_numpy(strip_hashes(own))]
+    seen = [torch.from_numpy(np.unique(strip_hashes(own)))]
     if (others := given.split.get("trained_on")) is not None:
         seen.append(others)
     taught = replace(
