@@ -372,6 +372,19 @@ def test_unfinished_requests_do_not_keep_it_from_ending(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_lesson_that_is_under_way_does_not_keep_it_from_ending(name: str) -> None:
+    number = signal.Signals[name]
+    lesson = json.dumps({"model": "reader", "strips": WRONG}).encode()
+    with serving() as (port, process):
+        begun = answer(port, posted(lesson, HOST).replace(b"/predict", b"/teach"))
+        assert b'"running":true' in begun
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number  # and torch does not abort it
+    assert len(Path("said.txt").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
 def test_whatever_comes_is_answered_without_a_traceback() -> None:
     with serving(host="0.0.0.0") as (port, _):
         requests = {

@@ -37,6 +37,7 @@ class Lessons:
         self.models = models
         self._starts: dict[str, LoadedModel] = {}  # of those that have learnt
         self._running = Lock()
+        self._thread: Thread | None = None
         self._stop = False
         self._share = 0.0
         self._said: dict[str, Any] = {}  # of the last lesson
@@ -52,13 +53,19 @@ class Lessons:
         if not self._running.acquire(blocking=False):
             return False
         self._stop, self._share, self._said = False, 0.0, {"model": name}
-        # a daemon: the server may end meanwhile
-        Thread(target=self._teach, args=(name, strips, sums), daemon=True).start()
+        self._thread = Thread(target=self._teach, args=(name, strips, sums), daemon=True)
+        self._thread.start()
         return True
 
     def stop(self) -> None:
         """Ends the lesson that is under way, if there is one; nothing is learnt."""
         self._stop = True
+
+    def end(self) -> None:
+        """Stops the lesson and waits for its thread: torch aborts a program that leaves one."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
 
     def forget(self, name: str) -> bool:
         """Puts the model back that was loaded; False while it learns."""

@@ -6,7 +6,8 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any
 
@@ -125,8 +126,15 @@ def make_app(models: Sequence[LoadedModel], hosts: Sequence[str]) -> Starlette:
         Route("/forget", forget, methods=["POST"]),
         Route("/mine.pt", mine),
     ]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(lessons.end)
+
     return Starlette(
         routes=routes,
+        lifespan=lifespan,
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
         exception_handlers={Refused: _refuse, DigitsumError: _refuse, ClientDisconnect: _gone},
     )

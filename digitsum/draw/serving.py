@@ -21,7 +21,7 @@ def serve(app: Starlette, listening: socket.socket) -> None:
         app,
         http=_Connection,
         ws="none",
-        lifespan="off",
+        lifespan="on",
         loop="asyncio",
         backlog=CONNECTIONS,  # as many are accepted in one go
         timeout_graceful_shutdown=5,
