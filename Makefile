@@ -31,13 +31,16 @@ check: .venv/ready ## lint, format, types, and the directions of imports
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-weights: .venv/ready ## trains the bundled weights: hours; MNIST as for digitsum train
+OPTDIGITS = optdigits-orig.tra
+weights: .venv/ready ## trains the bundled weights: hours; MNIST as for digitsum train, OPTDIGITS=FILE
 	$(BIN)/digitsum train --arch reader --data mnist --set size=base --epochs 16 --batch-size 64 --lr 0.003 --out weights-start.pt --overwrite
 	$(BIN)/python scripts/weights.py weights-start.pt --round 1 --run weights-1.pt
 	$(BIN)/python scripts/weights.py weights-1.pt --round 2 --run weights-2.pt
 	$(BIN)/python scripts/weights.py weights-2.pt --round 3 --run weights-3.pt
 	$(BIN)/python scripts/weights.py weights-3.pt --round 4 --run weights-4.pt
 	$(BIN)/python scripts/weights.py weights-4.pt --round 5 --run weights-5.pt
+	$(BIN)/python scripts/weights.py weights-5.pt --round 6 --run weights-6.pt --optdigits $(OPTDIGITS)
+	$(BIN)/python scripts/weights.py weights-6.pt --round 7 --run weights-7.pt --optdigits $(OPTDIGITS)
 
 STUDIES := confidence overlap digit_counts leak wrong_labels few_labels seeds
 studies: .venv/ready ## the studies of docs/studies.md, resumed where they stopped: hours; MNIST as for digitsum train

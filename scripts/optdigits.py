@@ -17,17 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from digitsum.datasets.digits import SIDE, Digits
+from digitsum.datasets.digits import SIDE, Digits, from_counts
 from digitsum.errors import DataError
 
 SCAN = 32  # rows and columns of a bitmap
+BLOCK = 4  # rows and columns of the blocks that scikit-learn's digits count
 BOX = 20  # rows and columns that MNIST scales its digits to
 MIDDLE = 14.5  # where MNIST has the centre of mass, from both edges
 WHERE = "optdigits-orig.tra.Z of https://archive.ics.uci.edu/dataset/80, uncompressed"
 ROW, LABEL = re.compile(rf"[01]{{{SCAN}}}"), re.compile(r"\d")
 
 
-def optdigits(path: Path | str) -> Digits:
+def optdigits(path: Path | str, coarse: bool = False) -> Digits:
     """The digits of a file, in its order, as 28x28 grey images.
 
     Each is scaled to 20x20 pixels with antialiasing, and placed in 28x28 by its centre of mass, as
@@ -36,6 +37,8 @@ def optdigits(path: Path | str) -> Digits:
     Args:
         path: `optdigits-orig.tra` as UCI has it, uncompressed; or an `.npz` file with `bitmaps`
             (M, 32, 4), the same in packed bits, and `labels` (M,).
+        coarse: Whether they are first made as coarse as scikit-learn's digits, which are of other
+            writers of this collection, and then drawn as these are.
 
     Raises:
         DataError: The file is missing, or of another kind.
@@ -49,6 +52,9 @@ def optdigits(path: Path | str) -> Digits:
     if not fits or not np.isin(labels, range(10)).all():
         seen = f"bitmaps {bitmaps.shape}, labels {labels.shape}"
         raise DataError(f"{path} does not hold optdigits ({seen}): get {WHERE}")
+    if coarse:
+        blocks = bitmaps.reshape(-1, SCAN // BLOCK, BLOCK, SCAN // BLOCK, BLOCK)
+        return Digits(from_counts(blocks.sum((2, 4), dtype=np.float64)), labels.astype(np.uint8))
     return Digits(_centred(_scaled(bitmaps)), labels.astype(np.uint8))
 
 

@@ -1,22 +1,27 @@
 """Trains the bundled weights, `digitsum/weights/reader.pt`, and measures them.
 
-Usage: python scripts/weights.py START.pt --round 1 [--mnist-root FOLDER]
+Usage: python scripts/weights.py START.pt --round 1 [--mnist-root FOLDER] [--optdigits FILE]
 
 `make weights` runs all rounds. START is a reader's checkpoint, trained on the strips of `mnist`,
-and each round starts from the weights of the one before. The labels are sums, and it is known that
-each strip holds four digits. The strips are other compositions of the same MNIST training digits,
+and each round starts from the weights of the one before. The labels are sums, and it is known how
+many digits each strip holds. The strips are other compositions of the same MNIST training digits,
 and of three quarters of scikit-learn's digits.
 
 Augmentation makes the reader know digits and not the pixels of one data set. Some strips are
 composed from digits that were rotated, scaled, sheared and shifted, half of these with thinner or
 thicker strokes. Many strips are blurred, darkened or brightened. In training all strips get elastic
 distortion, as the recipe has it. The third round has less augmentation and more plain strips, and
-the last two have more augmentation again. Their result is the mean of the weights before and after,
+the next two have more augmentation again. Their result is the mean of the weights before and after,
 which keeps what either predicts well (Wortsman et al., 2022, "Robust fine-tuning of zero-shot
 models").
 
-The figures are on strips of held-out digits: MNIST's test digits, and the last 450 of
-scikit-learn's.
+The last two rounds are for other hands: strips of 1 to 6 digits as many people write and scan them
+(`hands.py`), of the same digits, of three quarters of optdigits', and of digits that a pen of our
+own draws (`pen.py`). Most strips of the last round are plain. The result of each is the mean of two
+runs with other strips.
+
+The figures are on strips of held-out digits: MNIST's test digits, the last 450 of scikit-learn's,
+and the last 484 of optdigits'.
 """
 
 from __future__ import annotations
@@ -24,13 +29,18 @@ from __future__ import annotations
 import json
 import platform
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
+from hands import write_strips
 from numpy.typing import NDArray
+from optdigits import WHERE
+from optdigits import optdigits as load_optdigits
+from pen import draw_digits
 from scipy.ndimage import convolve1d
 from torch.nn import functional as F
 
@@ -53,16 +63,19 @@ from digitsum.training import train
 from digitsum.training.adapting import mean_weights
 
 HELD_OUT = 450  # of scikit-learn's 1,797 digits, the last ones
+LEARNT_FROM = 1450  # of optdigits' 1,934 digits, the first ones: about three writers in four
+DRAWN = 10_000  # digits of the pen
 
 
 @dataclass(frozen=True)
 class Component:
     """Strips of one kind in the mixture of a round."""
 
-    source: str  # of their digits: mnist or builtin
+    source: str  # of their digits: mnist, builtin, optdigits, coarse (optdigits) or pen
     count: int
-    augment_digits: bool
-    augment_strips: bool
+    augment_digits: bool = False
+    augment_strips: bool = False
+    hands: bool = False  # whether each strip is in a hand of its own
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,9 @@ class Round:
     epochs: int
     lr: float
     seed: int  # for the strips of the first component; the next ones have the next seeds
-    mean: bool = False  # whether the result is the mean of the weights before and after
+    batch_size: int = 64
+    runs: int = 1  # with other strips; their weights are averaged
+    keep: float = 0.0  # share of the weights before in the mean of those before and after
 
 
 WIDE = (
@@ -94,12 +109,34 @@ MIXED = (
     Component("builtin", 6_000, False, False),
     Component("builtin", 22_000, True, True),
 )
+HANDS = (
+    Component("mnist", 27_000),
+    Component("builtin", 2_700),
+    Component("optdigits", 2_700),
+    Component("mnist", 25_200, hands=True),
+    Component("builtin", 9_000, hands=True),
+    Component("optdigits", 12_600, hands=True),
+    Component("pen", 10_800, hands=True),
+)
+POLISH = (
+    Component("mnist", 30_000),
+    Component("builtin", 7_000),
+    Component("coarse", 9_000),
+    Component("optdigits", 6_000),
+    Component("mnist", 6_000, hands=True),
+    Component("builtin", 3_000, hands=True),
+    Component("coarse", 3_000, hands=True),
+    Component("optdigits", 5_000, hands=True),
+    Component("pen", 2_500, hands=True),
+)
 ROUNDS = {
     1: Round(WIDE, epochs=4, lr=0.001, seed=100),
     2: Round(WIDE, epochs=8, lr=0.002, seed=200),
     3: Round(PLAIN, epochs=2, lr=0.001, seed=300),
-    4: Round(MIXED, epochs=3, lr=0.001, seed=400, mean=True),
-    5: Round(MIXED, epochs=2, lr=0.001, seed=500, mean=True),
+    4: Round(MIXED, epochs=3, lr=0.001, seed=400, keep=0.5),
+    5: Round(MIXED, epochs=2, lr=0.001, seed=500, keep=0.5),
+    6: Round(HANDS, epochs=2, lr=0.0015, seed=600, batch_size=32, runs=2, keep=0.3),
+    7: Round(POLISH, epochs=1, lr=0.001, seed=700, batch_size=32, runs=2),
 }
 BUNDLED = bundled_path("reader")
 RESULTS = Path(__file__).parents[1] / "studies" / "results" / "weights.json"
@@ -111,32 +148,39 @@ def make(
         int, typer.Option("--round", min=1, max=len(ROUNDS), help="Number of the round.")
     ],
     mnist_root: options.MnistRoot = None,
+    optdigits: Annotated[Path | None, typer.Option(help=f"For rounds 6 and 7: {WHERE}.")] = None,
     precision: options.PrecisionOfRun = None,
     run: Annotated[Path, typer.Option(help="Checkpoint of this run.")] = Path("weights.pt"),
 ) -> None:
     """Trains a round, bundles its weights, and measures them."""
     keep_freed()  # as the program does
     plan = ROUNDS[number]
+    began = load_checkpoint(locate_checkpoint(start))
     keys = {"arch": "reader", "weights": start, "guide": 0.0, "precision": precision or "auto"}
-    keys |= {"epochs": plan.epochs, "lr": plan.lr, "batch_size": 64, "size": "base"}
-    strips = training_strips(plan, mnist_root)
-    run_shown(
-        run, lambda on_event: train(strips, out=run, overwrite=True, on_event=on_event, **keys)
-    )
-    kept = load_checkpoint(run)
-    if plan.mean:
-        kept = mean_checkpoint(load_checkpoint(locate_checkpoint(start)), kept, strips)
-        save_checkpoint(kept, run)
+    keys |= {"epochs": plan.epochs, "lr": plan.lr, "batch_size": plan.batch_size, "size": "base"}
+    kept = began
+    for again in range(plan.runs):
+        strips = training_strips(plan, again, mnist_root, optdigits)
+        path = run.with_stem(f"{run.stem}-{again + 1}") if plan.runs > 1 else run
+        training = partial(train, strips, out=path, overwrite=True, seed=again, **keys)
+        run_shown(path, lambda on_event, training=training: training(on_event=on_event))
+        kept = mixed(load_checkpoint(path), kept, again / (again + 1))
+    kept = scored(mixed(kept, began, plan.keep), strips)
+    save_checkpoint(kept, run)
     bundle(kept)
-    measure(mnist_root)
+    measure(mnist_root, optdigits)
 
 
-def mean_checkpoint(start: Checkpoint, kept: Checkpoint, strips: StripSet) -> Checkpoint:
-    """The checkpoint of a run with the mean of its weights and those that it started from."""
-    mean = replace(kept, weights=mean_weights(kept.weights, start.weights, 0.5))
-    scores = evaluate(make_ready(mean, "the mean"), strips).splits
+def mixed(kept: Checkpoint, other: Checkpoint, share: float) -> Checkpoint:
+    """A checkpoint with a mean of weights, in which those of another count by `share`."""
+    return replace(kept, weights=mean_weights(kept.weights, other.weights, share))
+
+
+def scored(kept: Checkpoint, strips: StripSet) -> Checkpoint:
+    """A checkpoint with the metrics of its weights, which a mean has changed."""
+    scores = evaluate(make_ready(kept, "the mean"), strips).splits
     metrics = {split: metrics.to_dict() for split, metrics in scores.items()}
-    return replace(mean, metrics={**kept.metrics, **metrics})
+    return replace(kept, metrics={**kept.metrics, **metrics})
 
 
 def bundle(kept: Checkpoint) -> None:
@@ -148,14 +192,18 @@ def bundle(kept: Checkpoint) -> None:
     save_checkpoint(replace(kept, recipe=recipe, split=split), BUNDLED)
 
 
-def measure(mnist_root: Path | None) -> None:
+def measure(mnist_root: Path | None, optdigits: Path | None) -> None:
     """Scores the bundled weights on strips of held-out digits."""
     model = load_model(BUNDLED)
     test = open_data(["mnist-test"], None, mnist_root)
     blurred = StripSet(["mnist-test, blurred"], [blur(test.images(), 1.1)], test.sums, test.truth)
-    held_out = compose(scikit_digits(held_out=True), 10_000, seed=1)
+    scikit = compose(scikit_digits(held_out=True), 10_000, seed=1)
+    sets = [test, blurred, scikit.as_strips("scikit-learn, held out")]
+    if optdigits is not None:
+        thirty = compose(optdigits_digits(optdigits, held_out=True), 10_000, seed=1)
+        sets.append(thirty.as_strips("optdigits, held out"))
     scores = {}
-    for strips in (test, blurred, held_out.as_strips("scikit-learn, held out")):
+    for strips in sets:
         (scores[strips.name[0]],) = evaluate(model, strips).splits.values()
         print(strips.name[0], scores[strips.name[0]])
     document = {
@@ -171,19 +219,52 @@ def measure(mnist_root: Path | None) -> None:
     RESULTS.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def training_strips(plan: Round, mnist_root: Path | None) -> StripSet:
-    """The strips of all components of a round with their sums, and without their digits."""
-    images, sums = [], []
-    for seed, component in enumerate(plan.components, plan.seed):
-        mnist = component.source == "mnist"
-        digits = load_digits("mnist", mnist_root) if mnist else scikit_digits(held_out=False)
+def training_strips(
+    plan: Round, again: int, mnist_root: Path | None, optdigits: Path | None
+) -> StripSet:
+    """The strips of all components of a round with sums and counts, and without their digits.
+
+    Args:
+        plan: The round.
+        again: Which of its runs, from 0 up: each has other strips.
+        mnist_root: Where MNIST lies.
+        optdigits: The file of optdigits, where the round needs it.
+    """
+    images, sums, counts = [], [], []
+    for seed, component in enumerate(plan.components, plan.seed + 50 * again):
         rng = np.random.default_rng(seed)
+        digits = digits_of(component.source, rng, mnist_root, optdigits)
         if component.augment_digits:
             digits = augment_digits(digits, rng)
-        made = compose(digits, component.count, seed=seed)
+        if component.hands:
+            made = write_strips(digits, component.count, rng)
+        else:
+            made = compose(digits, component.count, seed=seed)
         images.append(augment_strips(made.images, rng) if component.augment_strips else made.images)
         sums.append(made.sums)
-    return StripSet(["scripts/weights.py"], [np.concatenate(images)], np.concatenate(sums))
+        counts.append(made.counts)
+    strips = StripSet(["scripts/weights.py"], [np.concatenate(images)], np.concatenate(sums))
+    return strips.with_counts(np.concatenate(counts))
+
+
+def digits_of(
+    source: str, rng: np.random.Generator, mnist_root: Path | None, optdigits: Path | None
+) -> Digits:
+    """The digits of a source that training may use."""
+    if source == "pen":
+        return draw_digits(DRAWN, rng)
+    if source in ("optdigits", "coarse"):
+        if optdigits is None:
+            raise typer.BadParameter(f"this round needs --optdigits FILE, which is {WHERE}")
+        return optdigits_digits(optdigits, held_out=False, coarse=source == "coarse")
+    return load_digits("mnist", mnist_root) if source == "mnist" else scikit_digits(held_out=False)
+
+
+def optdigits_digits(path: Path, held_out: bool, coarse: bool = False) -> Digits:
+    """The last 484 of optdigits' 1,934 digits, or all others."""
+    digits = load_optdigits(path, coarse)
+    chosen = slice(LEARNT_FROM, None) if held_out else slice(LEARNT_FROM)
+    return Digits(digits.images[chosen], digits.labels[chosen])
 
 
 def scikit_digits(held_out: bool) -> Digits:

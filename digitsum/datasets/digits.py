@@ -55,25 +55,31 @@ def load_digits(source: str, mnist_root: Path | str | None = None) -> Digits:
 
 
 def _builtin() -> Digits:
-    """The 1,797 handwritten 8x8 digits inside scikit-learn, drawn at MNIST's size and stroke.
-
-    Each 8x8 image counts the inked pixels, 0..16, of 4x4 blocks of a 32x32 scan. A cubic spline
-    brings it to 20 x 24 pixels (these digits are narrower than MNIST's), a blur takes
-    the blocks out, an unsharp mask opens the loops that the blur closed, and a straight cut
-    through the slopes gives strokes of MNIST's width with grey edges. Over all digits 12.6% of
-    the pixels are above half, 13.2% in MNIST; strokes are 3.9 pixels wide, 3.3 in MNIST.
-    """
-    from scipy.ndimage import gaussian_filter, zoom
+    """The 1,797 handwritten 8x8 digits inside scikit-learn, drawn at MNIST's size and stroke."""
     from sklearn.datasets import load_digits as scikit_digits
 
     bunch = scikit_digits()
-    small = bunch.images / 16  # (M, 8, 8) in 0..1
+    return Digits(from_counts(bunch.images), bunch.target.astype(np.uint8))
+
+
+def from_counts(counts: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Images (M, 28, 28) of digits that are known by 8x8 counts (M, 8, 8) alone.
+
+    Each counts the inked pixels, 0..16, of a 4x4 block of a 32x32 scan. A cubic spline brings it to
+    20 x 24 pixels (these digits are narrower than MNIST's), a blur takes the blocks out, an unsharp
+    mask opens the loops that the blur closed, and a straight cut through the slopes gives strokes
+    of MNIST's width with grey edges. Over all of scikit-learn's digits 12.6% of the pixels are
+    above half, 13.2% in MNIST; strokes are 3.9 pixels wide, 3.3 in MNIST.
+    """
+    from scipy.ndimage import gaussian_filter, zoom
+
+    small = counts / 16  # in 0..1
     large = zoom(small, (1, 20 / 8, 24 / 8), order=3, mode="grid-constant", grid_mode=True)
     padded = np.pad(large, ((0, 0), (4, 4), (2, 2)))  # (M, 28, 28)
     smooth, surround = (gaussian_filter(padded, (0, sigma, sigma)) for sigma in (0.9, 3.0))
     sharp = smooth + 1.5 * (smooth - surround)
     ink = np.clip((sharp - 0.95) / 0.65 + 0.5, 0, 1)
-    return Digits(np.rint(255 * ink).astype(np.uint8), bunch.target.astype(np.uint8))
+    return np.asarray(np.rint(255 * ink).astype(np.uint8))
 
 
 def cache_folder() -> Path:
