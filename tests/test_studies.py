@@ -142,7 +142,7 @@ def test_optdigits_are_read_as_they_come_and_packed(tmp_path: Path) -> None:
 
 def test_scripts_say_how_they_are_run() -> None:
     shared = ("study.py", "measuring.py", "gpu_check.py", "gpu_session.py", "rapid_ocr.py",
-              "photograph_maker.py", "optdigits.py")  # fmt: skip
+              "photograph_maker.py", "optdigits.py", "hands.py", "pen.py")  # fmt: skip
     for folder in ("benchmarks", "examples", "scripts", "studies"):
         for script in (FOLDER.parent / folder).glob("*.py"):
             usage = f"Usage: python {folder}/{script.name}"
