@@ -41,6 +41,7 @@ weights: .venv/ready ## trains the bundled weights: hours; MNIST as for digitsum
 	$(BIN)/python scripts/weights.py weights-4.pt --round 5 --run weights-5.pt
 	$(BIN)/python scripts/weights.py weights-5.pt --round 6 --run weights-6.pt --optdigits $(OPTDIGITS)
 	$(BIN)/python scripts/weights.py weights-6.pt --round 7 --run weights-7.pt --optdigits $(OPTDIGITS)
+	$(BIN)/python scripts/weights.py weights-7.pt --round 8 --run weights-8.pt --optdigits $(OPTDIGITS)
 
 STUDIES := confidence overlap digit_counts leak wrong_labels few_labels seeds
 studies: .venv/ready ## the studies of docs/studies.md, resumed where they stopped: hours; MNIST as for digitsum train
