@@ -31,7 +31,8 @@ def main(out: Path, strips: int = 200, epochs: int = 15) -> float:
 
     unseen = outlines(Digits(known.images[others], known.labels[others]))
     strips_to_read = digitsum.compose(unseen, 400, seed=2).as_strips("unseen")
-    compared = digitsum.compare(["reader", out], strips_to_read)
+    models = [digitsum.load("reader"), digitsum.load(out)]
+    compared = digitsum.compare(models, strips_to_read)
     print(compared)
     return compared.pair(1, 0).difference
 
