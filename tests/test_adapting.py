@@ -50,6 +50,25 @@ def test_a_hand_is_learnt_from_sums_and_others_are_kept(tmp_path: Path) -> None:
     assert adapted.checkpoint.metrics["val"] == found.comparison.models[1].metrics.to_dict()
 
 
+@pytest.mark.slow
+def test_a_hand_is_learnt_where_the_number_of_digits_is_not_known(tmp_path: Path) -> None:
+    digits = load_digits("builtin")
+    outline = Digits(digits.images - minimum_filter(digits.images, (1, 3, 3)), digits.labels)
+    hands = [
+        Digits(outline.images[rows], outline.labels[rows])
+        for rows in (slice(400), slice(400, None))
+    ]
+    mine, others = (compose(hand, 120, (2, 4), seed=1) for hand in hands)
+    digitsum.adapt(mine.as_strips("mine"), out=tmp_path / OUT, epochs=12, digits_per_strip="any")
+    right = [
+        (
+            digitsum.load(model).predict(others.images, digits_per_strip="any").sum == others.sums
+        ).mean()
+        for model in ("reader", tmp_path / OUT)
+    ]
+    assert right[1] > right[0] + 0.05
+
+
 @pytest.mark.parametrize("keys", [{"keep": 1.0}, {"lr": 1e-30, "weight_decay": 0.0}])
 def test_where_nothing_is_gained_the_start_is_kept(tmp_path: Path, keys: dict[str, float]) -> None:
     found = digitsum.adapt(outlined(20, 1), out=tmp_path / OUT, epochs=1, **keys)
