@@ -175,8 +175,9 @@ def make(
         training = partial(train, strips, out=path, overwrite=True, seed=again, **keys)
         run_shown(path, lambda on_event, training=training: training(on_event=on_event))
         kept = mixed(load_checkpoint(path), kept, again / (again + 1))
-    kept = scored(mixed(kept, began, plan.keep), strips)
-    save_checkpoint(kept, run)
+    if plan.runs > 1 or plan.keep:
+        kept = scored(mixed(kept, began, plan.keep), strips)
+        save_checkpoint(kept, run)
     bundle(kept)
     measure(mnist_root, optdigits)
 

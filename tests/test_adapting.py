@@ -23,12 +23,16 @@ OUT = Path("mine.pt")
 TWO = ("--digits-per-strip", 2)
 
 
-def outlined(strips: int, seed: int, first: int = 0, last: int = 300) -> StripSet:
-    """Strips of a hand that the bundled weights misread: digits without the inside of strokes."""
+def outlines(first: int, last: int) -> Digits:
+    """A hand that the bundled weights misread: digits without the inside of their strokes."""
     digits = load_digits("builtin")
     images = digits.images[first:last]
-    hand = Digits(images - minimum_filter(images, (1, 3, 3)), digits.labels[first:last])
-    return compose(hand, strips, seed=seed).as_strips("outlined")
+    return Digits(images - minimum_filter(images, (1, 3, 3)), digits.labels[first:last])
+
+
+def outlined(strips: int, seed: int, first: int = 0, last: int = 300) -> StripSet:
+    """Strips of that hand."""
+    return compose(outlines(first, last), strips, seed=seed).as_strips("outlined")
 
 
 @pytest.mark.slow
@@ -52,12 +56,7 @@ def test_a_hand_is_learnt_from_sums_and_others_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_hand_is_learnt_where_the_number_of_digits_is_not_known(tmp_path: Path) -> None:
-    digits = load_digits("builtin")
-    outline = Digits(digits.images - minimum_filter(digits.images, (1, 3, 3)), digits.labels)
-    hands = [
-        Digits(outline.images[rows], outline.labels[rows])
-        for rows in (slice(400), slice(400, None))
-    ]
+    hands = outlines(0, 400), outlines(400, 1797)
     mine, others = (compose(hand, 120, (2, 4), seed=1) for hand in hands)
     digitsum.adapt(mine.as_strips("mine"), out=tmp_path / OUT, epochs=12, digits_per_strip="any")
     right = [

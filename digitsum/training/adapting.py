@@ -91,9 +91,7 @@ class _Adapter(Trainer):
 
     def begin_epoch(self) -> None:
         super().begin_epoch()
-        for module in self.state.model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+        rest_batch_norm(self.state.model)
 
     def validation_loss(self, model: LoadedModel) -> float:
         """Mean loss of a model on the validation strips."""
@@ -163,6 +161,13 @@ def adapt(
     kept = replace(kept, metrics={"epoch": kept.metrics["epoch"], "val": val})
     save_checkpoint(kept, path)
     return Adaptation(comparison, better, path)
+
+
+def rest_batch_norm(model: nn.Module) -> None:
+    """Batch norm of a model in training keeps its statistics: a few strips have none."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def _keys(start: Checkpoint, strips: int, model: str, keys: dict[str, Scalar]) -> dict[str, Scalar]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from digitsum.checkpoint import Checkpoint
 from digitsum.datasets.strips import ROWS, strip_hashes
@@ -27,7 +27,7 @@ from digitsum.models import resolve_options, restore
 from digitsum.models.reader import Reader
 from digitsum.recipe import Recipe
 from digitsum.training import ONE_RUN
-from digitsum.training.adapting import mean_weights
+from digitsum.training.adapting import mean_weights, rest_batch_norm
 from digitsum.training.augmentation import placed_anew, warp
 from digitsum.training.optimizers import make_optimizers, make_schedule
 from digitsum.training.trainer import undisturbed
@@ -151,7 +151,9 @@ def _learn(
     known = _known_hands(start, strips.shape[2], seed=0)
     with ONE_RUN, undisturbed(recipe):
         torch.manual_seed(recipe.seed)
-        module = _in_training(start, recipe, strips.shape[2])
+        module = restore(Reader, strips.shape[2], recipe.options, start.weights)
+        assert isinstance(module, Reader)
+        rest_batch_norm(module.train())
         own = placed_anew(torch.from_numpy(strips).repeat(VARIANTS, 1, 1))
         pixels = torch.cat([own, torch.from_numpy(known.images)])
         labels = torch.from_numpy(np.concatenate([*[sums] * VARIANTS, known.sums])).float()
@@ -174,17 +176,6 @@ def _learn(
                 optimizer.step()
                 schedule.step()
     return module.state_dict()
-
-
-def _in_training(start: Checkpoint, recipe: Recipe, width: int) -> Reader:
-    """The reader in training mode; batch norm keeps its statistics: a few strips have none."""
-    module = restore(Reader, width, recipe.options, start.weights)
-    assert isinstance(module, Reader)
-    module.train()
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.eval()
-    return module
 
 
 def _is_better(
