@@ -11,6 +11,7 @@ import numpy as np
 
 from digitsum.datasets.counts import joined_counts
 from digitsum.datasets.digits import load_digits
+from digitsum.datasets.folders import named
 from digitsum.datasets.pairs import JoinedTruth, find_pairs, notes_on, open_pairs
 from digitsum.datasets.picture_folders import open_pictures, sums_of
 from digitsum.datasets.strips import StripSet
@@ -69,7 +70,7 @@ def open_data(
     known = [_known_as(name) for name in names]
     if twice := [name for number, name in enumerate(names) if known[number] in known[:number]]:
         raise UsageError(
-            f"--data names {twice[0]} twice: its strips would stand on both sides of a split; name "
+            f"{twice[0]} is named twice: its strips would stand on both sides of a split; name "
             "it once"
         )
     beside = None if labels is None else Path(labels)
@@ -81,7 +82,8 @@ def _joined(sets: Sequence[StripSet], names: Sequence[str]) -> StripSet:
     """Several sets as one, in order."""
     widths = {strips.width for strips in sets}
     if len(widths) > 1:
-        raise DataError(f"--data: strips of one set need one width, seen {sorted(widths)}")
+        seen = f"seen {sorted(widths)} in {named(names)}"
+        raise DataError(f"strips of one set need one width, {seen}")
     return StripSet(
         name=list(names),
         files=[file for strips in sets for file in strips.files],

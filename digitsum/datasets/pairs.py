@@ -48,7 +48,7 @@ def find_pairs(source: Path, labels: Path | None = None) -> list[tuple[Path, Pat
     try:
         is_folder, exists = source.is_dir(), source.exists()
     except (OSError, ValueError) as error:  # a name of thousands of letters, say
-        raise DataError(f"--data {source}: {getattr(error, 'strerror', error)}") from error
+        raise DataError(f"{source}: {getattr(error, 'strerror', error)}") from error
     if is_folder:
         if labels is not None:
             raise UsageError(
@@ -66,9 +66,9 @@ def find_pairs(source: Path, labels: Path | None = None) -> list[tuple[Path, Pat
         numbered.sort(key=lambda found: (int(found[0][1] or 0), found[1].name))
         return [(path, _labels_beside(path)) for _, path in numbered]
     if not exists:
-        raise DataError(f"{source} does not exist: --data takes {SOURCES}")
+        raise DataError(f"{source} does not exist: give {SOURCES}")
     if source.suffix.lower() != ".npy" and (seen := _not_npy(source)):
-        raise DataError(f"{source} {seen}; --data takes {SOURCES}")
+        raise DataError(f"{source} {seen}; give {SOURCES}")
     return [(source, labels or _labels_beside(source))]
 
 
