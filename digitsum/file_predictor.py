@@ -15,6 +15,7 @@ from digitsum.datasets.counts import as_counts, in_words
 from digitsum.datasets.folders import named
 from digitsum.datasets.image_files import InMemoryStrips, OpenedFile, files_of, open_image
 from digitsum.datasets.pairs import counts_path, read_counts
+from digitsum.datasets.photographs import looks_at
 from digitsum.datasets.picture_folders import sums_of
 from digitsum.datasets.pictures import is_multi_picture
 from digitsum.datasets.strips import slices
@@ -199,7 +200,10 @@ class FilePredictor:
             for start, stored in slices(file, rows):
                 strips, _ = light_on_dark(stored, invert)
                 known = None if counts is None else counts[start : start + len(strips)]
-                found = self.model.predict_strips(strips, self.count, known)
+                if line.places is not None and self.model.module.uses_digit_count:
+                    found = self._predict_line(strips[0], known)
+                else:
+                    found = self.model.predict_strips(strips, self.count, known)
                 found = replace(found, strips=strips)
                 yield FilePredictions(
                     str(file.path),
@@ -210,6 +214,17 @@ class FilePredictor:
                     line.box,
                     line.places,
                 )
+
+    def _predict_line(
+        self, strip: NDArray[np.uint8], counts: NDArray[np.int64] | None
+    ) -> Predictions:
+        """What is read of a line on a photograph, (40, W), looked at in several ways."""
+        readings = []
+        for look in looks_at(strip):
+            found = self.model.predict_strips(look.strip[None], self.count, counts)
+            assert found.positions is not None
+            readings.append(replace(found, positions=look.columns(found.positions)))
+        return Predictions.agreed(readings)
 
 
 def predict_files(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -137,6 +137,26 @@ class Predictions(Sequence[Prediction]):
         arrays = {each.name: getattr(self, each.name) for each in fields(self)}
         taken: dict[str, Any] = {k: None if v is None else v[rows] for k, v in arrays.items()}
         return Predictions(**taken)
+
+    @classmethod
+    def agreed(cls, readings: Sequence[Predictions]) -> Predictions:
+        """What several readings of the same B strips say together.
+
+        The sum is the one whose mean probability is highest, and that is its confidence. All else
+        is of the reading that is surest of this sum; the count probability is the mean.
+
+        Args:
+            readings: With confidence and count probability.
+        """
+        sums = np.stack([reading.sum for reading in readings])  # (R, B)
+        probabilities = [(reading.confidence, reading.count_probability) for reading in readings]
+        sure, counts = np.array(probabilities, np.float32).swapaxes(0, 1)  # (R, B) both
+        mean = np.mean(sure * (sums == sums[:, None]), axis=1)  # of the sum that each reading says
+        said = np.take_along_axis(sums, mean.argmax(0)[None], 0)
+        which = np.where(sums == said, sure, -1).argmax(0)
+        strips = np.arange(len(which))
+        best = cls.concatenate(readings).in_order(which * len(strips) + strips)
+        return replace(best, confidence=mean.max(0), count_probability=counts.mean(0))
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain lists by name, one entry for each strip, without what the model does not say."""

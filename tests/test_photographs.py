@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 import digitsum
 from digitsum.datasets.drawings import is_photograph, strip_of
 from digitsum.datasets.image_files import open_images
-from digitsum.datasets.photographs import written_lines
+from digitsum.datasets.photographs import LOOKS, looks_at, written_lines
 from digitsum.errors import DataError
 from digitsum.file_predictor import predict_files
 from digitsum.inference import LoadedModel, load_model
@@ -115,6 +115,23 @@ def test_boxes_and_places_are_those_of_the_digits() -> None:
         assert abs(x[0] - left) < 10
         assert abs(x[-1] - right) < 10
         assert ((y > top) & (y < bottom)).all()
+
+
+def test_a_strip_is_looked_at_larger_and_moved_and_columns_are_brought_back() -> None:
+    strip = np.zeros((40, 168), np.uint8)
+    middles = np.array([20, 60, 150], np.int32)
+    for middle in middles:
+        strip[10:30, middle - 1 : middle + 2] = 255
+    drawn, *others = looks_at(strip)
+    assert np.array_equal(drawn.strip, strip)
+    assert len(others) == len(LOOKS) - 1
+    for look in others:
+        ink = look.strip.sum(0, dtype=float)
+        peaks = [look.scale * middle + look.moved for middle in middles]
+        assert all(ink[round(peak)] > 0.9 * ink.max() for peak in peaks)
+        seen = np.array([[*map(round, peaks), -1]], np.int32)
+        assert np.abs(look.columns(seen)[0, :3] - middles).max() <= 1
+        assert look.columns(seen)[0, 3] == -1
 
 
 @needs_opencv

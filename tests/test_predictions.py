@@ -114,3 +114,32 @@ def test_joining_pads_to_the_longest() -> None:
     assert joined.digits is not None
     assert joined.digits.tolist() == [[7, -1, -1], [3, 4, 5]]
     assert pad_and_join([np.ones((1, 1)), np.ones((1, 3))]).tolist() == [[1, -1, -1], [1, 1, 1]]
+
+
+def test_readings_agree_on_the_sum_that_they_give_most_probability() -> None:
+    def reading(total: list[int], sure: list[float], first: list[int]) -> Predictions:
+        digits = np.array([[d, t - d] for d, t in zip(first, total, strict=True)], np.int8)
+        return Predictions(
+            sum=np.array(total),
+            value=np.array(total, np.float32),
+            confidence=np.array(sure, np.float32),
+            count_probability=np.array([1.0, 0.5], np.float32),
+            digits=digits,
+            positions=np.array([[4, 32]] * 2, np.int32),
+        )
+
+    # of the first strip, one reading is nearly certain, and two others are rather sure of a sum
+    readings = [
+        reading([9, 5], [0.97, 0.9], [4, 2]),
+        reading([12, 5], [0.5, 0.8], [4, 1]),
+        reading([12, 7], [0.6, 0.3], [3, 3]),
+    ]
+    found = Predictions.agreed(readings)
+    assert found.sum.tolist() == [12, 5]
+    assert found.digits is not None
+    assert found.digits.tolist() == [[3, 9], [2, 3]]
+    assert found.confidence == pytest.approx([1.1 / 3, 1.7 / 3])
+    assert found.count_probability == pytest.approx([1.0, 0.5])
+    alone = Predictions.agreed(readings[:1])
+    assert alone.sum.tolist() == [9, 5]
+    assert alone.confidence == pytest.approx([0.97, 0.9])

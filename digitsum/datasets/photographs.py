@@ -39,6 +39,9 @@ from digitsum.datasets.text_lines import (
 )
 from digitsum.errors import DataError
 
+# A line is read as it was drawn, a tenth larger, and moved by half a column of the reader: where
+# these readings differ, one alone is surer than it should be. As (scale, columns moved).
+LOOKS = ((1.0, 0), (1.1, 0), (1.0, 2))
 ROUGH = 900  # pixels of the longer side, at which the height of digits is found
 MOST = 2_500_000  # pixels that are looked at in full; larger pages are made smaller
 
@@ -58,6 +61,38 @@ class WrittenLine:
     strip: NDArray[np.uint8]
     box: Box
     places: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A strip as it is read once more: somewhat larger, or moved to the right.
+
+    Attributes:
+        strip: uint8 (40, W).
+        scale: How much larger it is.
+        moved: By how many columns.
+    """
+
+    strip: NDArray[np.uint8]
+    scale: float
+    moved: int
+
+    def columns(self, seen: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Columns of this strip, -1 where there is none, as columns of the strip as drawn."""
+        drawn = np.rint((np.maximum(seen, self.moved) - self.moved) / self.scale)
+        return np.where(seen < 0, -1, drawn).astype(np.int32)
+
+
+def looks_at(strip: NDArray[np.uint8]) -> list[Look]:
+    """The ways in which the strip (40, W) of a line is read, as it was drawn first."""
+    tall, wide = strip.shape
+    looks = []
+    for scale, moved in LOOKS:
+        to = np.array([[scale, 0, moved], [0, scale, (1 - scale) * tall / 2]])
+        size = round(scale * wide) + moved, tall
+        seen = strip if (scale, moved) == (1, 0) else opencv().warpAffine(strip, to, size)
+        looks.append(Look(seen, scale, moved))
+    return looks
 
 
 def written_lines(grey: NDArray[Any], path: Path | str) -> list[WrittenLine]:
