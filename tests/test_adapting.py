@@ -14,10 +14,12 @@ import digitsum
 from digitsum.checkpoint import load_checkpoint
 from digitsum.checkpoint_paths import bundled_path
 from digitsum.datasets.digits import Digits, load_digits
+from digitsum.datasets.split import folds
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import compose
-from digitsum.errors import OutputExistsError, UsageError
+from digitsum.errors import DataError, OutputExistsError, UsageError
 from digitsum.sklearn import DigitSumRegressor
+from digitsum.training.events import Progress, Start
 
 OUT = Path("mine.pt")
 TWO = ("--digits-per-strip", 2)
@@ -111,8 +113,45 @@ def test_strips_that_the_start_has_seen_stay_known(tmp_path: Path) -> None:
     first = digitsum.adapt(strips, out=tmp_path / "a.pt", epochs=1)
     digitsum.adapt(outlined(20, 5), first.path, out=tmp_path / "b.pt", epochs=1)
     seen = digitsum.evaluate(digitsum.load(tmp_path / "b.pt"), strips).overlap
-    assert seen.trained_on == 16
-    assert seen.selected_on == 4
+    assert seen.trained_on == 20  # each by four runs, and the fifth was decided on it
+    assert seen.selected_on == 20
+
+
+def test_few_strips_are_learnt_from_in_five_runs_that_leave_out_a_fifth_each(
+    tmp_path: Path,
+) -> None:
+    strips, events = outlined(30, 1), []
+    found = digitsum.adapt(strips, out=tmp_path / OUT, epochs=2, on_event=events.append)
+    assert found.comparison.count == 30
+    assert found.comparison.rows.tolist() == list(range(30))
+    # the start was read on all strips; so what the table says of it is what anyone measures
+    before = digitsum.evaluate(digitsum.load("reader"), strips).splits["data"]
+    said = found.comparison.models[0].metrics
+    assert said.exact_accuracy == before.exact_accuracy
+    assert said.mse == pytest.approx(before.mse, rel=1e-5)
+    # a display sees one run of ten epochs that starts once
+    moves = [event for event in events if isinstance(event, Progress)]
+    assert sum(isinstance(event, Start) for event in events) == 1
+    assert {event.epochs for event in moves} == {10}
+    assert [event.epoch for event in moves] == sorted(event.epoch for event in moves)
+    assert moves[-1].epoch == 10
+    # all strips have trained, and none is left to validate on
+    adapted = digitsum.load(tmp_path / OUT)
+    assert list(digitsum.evaluate(adapted, strips).splits) == ["train"]
+    with pytest.raises(DataError, match="no validation strips in common"):
+        digitsum.compare([digitsum.load("reader"), adapted], strips)
+    assert ok("info", tmp_path / OUT).stdout
+
+
+def test_strips_are_dealt_out_to_five_runs() -> None:
+    dealt = folds(23, seed=3)
+    assert sorted(len(each.val) for each in dealt) == [4, 4, 5, 5, 5]
+    assert sorted(row for each in dealt for row in each.val) == list(range(23))
+    for each in dealt:
+        assert sorted([*each.train, *each.val]) == list(range(23))
+    assert [each.val.tolist() for each in folds(23, seed=4)] != [e.val.tolist() for e in dealt]
+    with pytest.raises(DataError, match="4 strips cannot be split"):
+        folds(4, seed=0)
 
 
 def test_the_command_says_what_it_gained(folder: Path) -> None:

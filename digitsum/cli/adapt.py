@@ -80,7 +80,8 @@ def adapt(
 ) -> None:
     """Teach a reader a hand, from strips with their sums.
 
-    A fifth of the strips are read before and after. If they are not read better after, the
+    A fifth of the strips is not learnt from, and read before and after; of fewer than 150 strips
+    each fifth in turn, by five runs whose mean is kept. If they are not read better after, the
     checkpoint holds the weights of the start, and a line says so. No strip's digits are labelled.
     """
     check_output(out, overwrite, [*strip_files(data, labels), *model_files([model])])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 
 import numpy as np
@@ -204,13 +204,46 @@ def side_by_side(
         overlap = overlap_of_rows(model.checkpoint, data, rows)
         row = ComparedModel(model.name, model.arch, model.parameters, speed, overlap, metrics)
         table.append(row)
+    return _with_pairs(split, table, rows, predictions, data, seed)
+
+
+def pooled(parts: Sequence[Comparison], data: StripSet, seed: int = 0) -> Comparison:
+    """Comparisons on different rows of the same strips, as one on all these rows.
+
+    Args:
+        parts: Each of the same number of models, which may be others in each part: those of one
+            place stand for what was done in the same way.
+        data: The strips.
+        seed: Random seed of the bootstrap.
+    """
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows)
+    table, predictions = [], []
+    for number, row in enumerate(parts[0].models):
+        found = Predictions.concatenate([part.predictions[number] for part in parts])
+        predictions.append(found.in_order(order))
+        metrics = score_rows(predictions[-1], data, rows[order])
+        seen = (part.models[number].overlap for part in parts)
+        table.append(replace(row, overlap=sum(seen, TrainingOverlap()), metrics=metrics))
+    return _with_pairs(parts[0].split, table, rows[order], predictions, data, seed)
+
+
+def _with_pairs(
+    split: str,
+    models: list[ComparedModel],
+    rows: NDArray[np.int64],
+    predictions: list[Predictions],
+    data: StripSet,
+    seed: int,
+) -> Comparison:
+    """The comparison of these models, each pair tested."""
     right = [found.sum == data.sums[rows] for found in predictions]
     rng = np.random.default_rng(seed)
     pairs = [
-        paired_test(models[i].name, models[j].name, right[i], right[j], rng)
+        paired_test(models[i].model, models[j].model, right[i], right[j], rng)
         for i, j in itertools.combinations(range(len(models)), 2)
     ]
-    return Comparison(split, len(rows), table, pairs, rows, predictions)
+    return Comparison(split, len(rows), models, pairs, rows, predictions)
 
 
 def strips_to_predict(models: Sequence[LoadedModel], data: StripSet) -> int:
@@ -228,14 +261,15 @@ def common_rows(models: Sequence[LoadedModel], data: StripSet) -> tuple[str, NDA
     Raises:
         DataError: No such row is left.
     """
-    own = [split_rows_of(m.checkpoint, data)["val"] for m in models if is_own(m.checkpoint, data)]
+    checkpoints = [m.checkpoint for m in models if is_own(m.checkpoint, data)]
+    own = [split_rows_of(c, data).get("val", np.zeros(0, np.int64)) for c in checkpoints]
     if not own:
         return "data", np.arange(len(data))
     rows = reduce(np.intersect1d, own)
     if not len(rows):
         raise DataError(
-            "these models have no validation strips in common (their split seeds differ): compare "
-            "them on strips that none trained on, with --data"
+            "these models have no validation strips in common (their split seeds differ, or one "
+            "was adapted to all of them): compare them on strips that none trained on, with --data"
         )
     return "val", rows
 

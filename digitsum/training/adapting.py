@@ -8,7 +8,7 @@ after the run, and the hands that the start knew nearly as well as those before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,24 +20,26 @@ from torch import Tensor, nn
 from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, without_state
 from digitsum.checkpoint_paths import last_path, locate_checkpoint
 from digitsum.datasets import Sources, as_strip_set
-from digitsum.datasets.split import VALIDATION
+from digitsum.datasets.split import VALIDATION, Split, folds, split_rows
 from digitsum.datasets.strips import StripSet
 from digitsum.display import Column, Table, Tabular
 from digitsum.errors import UsageError
-from digitsum.evaluation.comparison import Comparison, side_by_side
+from digitsum.evaluation.comparison import Comparison, pooled, side_by_side
 from digitsum.files import check_output
 from digitsum.inference import LoadedModel, make_ready
 from digitsum.models import resolve_options
 from digitsum.recipe import Recipe, Scalar
 from digitsum.training import ONE_RUN, shown
 from digitsum.training.distributed import World
-from digitsum.training.events import OnEvent
+from digitsum.training.events import Estimate, Event, OnEvent, Progress, Start
 from digitsum.training.trainer import Trainer, undisturbed
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+FEW = 150  # strips below which there are five runs
 PASSES = 4_000  # training strips in all epochs together
+PASSES_OF_FIVE = 2_500  # the same in each of five runs
 EPOCHS = (5, 25)  # fewest and most
 KEPT = 0.5  # weight of the start in what is written
 DEFAULT = Path("adapted.pt")
@@ -52,11 +54,13 @@ class Adaptation(Tabular):
         better: Whether they are read better than before, by likelihood. If not, the weights that
             were written are those of the start.
         path: The checkpoint that was written.
+        runs: How many runs there were. Of several, each was validated on another fifth.
     """
 
     comparison: Comparison
     better: bool
     path: Path
+    runs: int = 1
 
     def __repr__(self) -> str:
         before, after = (row.metrics.exact_accuracy for row in self.comparison.models)
@@ -82,8 +86,18 @@ class Adaptation(Tabular):
                 Column("95% interval", ["", f"{low:+.2f} to {high:+.2f}"], priority=2),
                 Column("McNemar p", ["", f"{pair.p_value:.3f}"]),
             ],
-            "validation decided whether the weights after are kept",
+            "validation decided whether the weights after are kept"
+            + ("; each strip was read by a run without it" if self.runs > 1 else ""),
         )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run: how it ended, and what it gained on the strips that it did not learn from."""
+
+    ended: Checkpoint
+    comparison: Comparison
+    losses: tuple[float, float]  # before and after, summed over these strips
 
 
 class _Adapter(Trainer):
@@ -114,6 +128,8 @@ def adapt(
     """Teaches a reader a hand, from strips whose only labels are sums.
 
     50 to 2,000 strips suffice; a fifth of them decides whether the result is better than the start.
+    Of fewer than `FEW` strips a fifth says little: there are five runs, each of which leaves out
+    another fifth. What is written is the mean of all, and all strips decide.
 
     Args:
         data: Strips and sums, or what `digitsum.open_data` takes.
@@ -144,23 +160,67 @@ def adapt(
         raise UsageError(f"{model} is of '{start.arch}', and only a reader is adapted")
     strips = as_strip_set(data, fit).with_counts(counts)
     recipe = resolve_options(Recipe.from_dict(_keys(start, len(strips), str(model), keys)))
-    with ONE_RUN, undisturbed(recipe), TemporaryDirectory() as folder:
-        run = Path(folder) / "run.pt"
-        with shown(progress, on_event) as report:
-            adapter = _Adapter(recipe, strips, run, report)
-            adapter.fit()
-        ended = load_checkpoint(last_path(run))
-        alike = replace(start, recipe=ended.recipe)  # as many digits are known before and after
-        before = make_ready(alike, str(model), recipe.device, "fp32")
-        after = make_ready(_mixed(start, ended, keep), str(path), recipe.device, "fp32")
-        losses = [adapter.validation_loss(each) for each in (before, after)]
-        comparison = side_by_side([before, after], strips)
-    better = losses[1] < losses[0]
-    kept = after.checkpoint if better else replace(after.checkpoint, weights=start.weights)
+    seed = recipe.split_seed
+    splits = folds(len(strips), seed) if len(strips) < FEW else [split_rows(len(strips), seed)]
+    names = str(model), str(path)
+    with ONE_RUN, undisturbed(recipe), shown(progress, on_event) as report:
+        runs = [
+            _run(start, recipe, strips, split, keep, names, _through(report, number, len(splits)))
+            for number, split in enumerate(splits)
+        ]
+    comparison = pooled([run.comparison for run in runs], strips)
+    before, after = (sum(run.losses[side] for run in runs) for side in (0, 1))
+    kept = _mixed(start, [run.ended for run in runs], keep)
+    if not (better := after < before):
+        kept = replace(kept, weights=start.weights)
     val = comparison.models[int(better)].metrics.to_dict()
     kept = replace(kept, metrics={"epoch": kept.metrics["epoch"], "val": val})
     save_checkpoint(kept, path)
-    return Adaptation(comparison, better, path)
+    return Adaptation(comparison, better, path, len(runs))
+
+
+def _run(
+    start: Checkpoint,
+    recipe: Recipe,
+    strips: StripSet,
+    split: Split,
+    keep: float,
+    names: tuple[str, str],
+    report: OnEvent,
+) -> _Run:
+    """Trains on one part of the strips and reads the other one before and after."""
+    with TemporaryDirectory() as folder:
+        run = Path(folder) / "run.pt"
+        adapter = _Adapter(recipe, strips, run, report, split=split)
+        adapter.fit()
+        ended = load_checkpoint(last_path(run))
+    alike = replace(start, recipe=ended.recipe)  # as many digits are known before and after
+    both = [
+        make_ready(checkpoint, name, recipe.device, "fp32")
+        for checkpoint, name in zip((alike, _mixed(start, [ended], keep)), names, strict=True)
+    ]
+    before, after = (len(split.val) * adapter.validation_loss(each) for each in both)
+    return _Run(ended, side_by_side(both, strips), (before, after))
+
+
+def _through(report: OnEvent, number: int, runs: int) -> OnEvent:
+    """Takes what run `number`, from 0, reports, and tells it as a part of one long run."""
+
+    def told(event: Event) -> None:
+        if isinstance(event, Progress):
+            share = (event.epoch - 1 + event.step / event.steps) / event.epochs
+            each = event.seconds_left / max(1 - share, 1e-9)
+            event = replace(
+                event,
+                epoch=event.epoch + number * event.epochs,
+                epochs=runs * event.epochs,
+                seconds_left=event.seconds_left + (runs - 1 - number) * each,
+            )
+        elif isinstance(event, Start | Estimate) and number:
+            return
+        report(event)
+
+    return told
 
 
 def rest_batch_norm(model: nn.Module) -> None:
@@ -174,21 +234,29 @@ def _keys(start: Checkpoint, strips: int, model: str, keys: dict[str, Scalar]) -
     """The recipe: that of the start, with a short run in the place of its long one."""
     fewest, most = EPOCHS
     train = max(1.0, (1 - VALIDATION) * strips)
-    epochs = min(most, max(fewest, round(PASSES / train)))
+    epochs = min(most, max(fewest, round((PASSES_OF_FIVE if strips < FEW else PASSES) / train)))
     short = {"epochs": epochs, "batch_size": 16, "lr": 0.002, "ema_decay": 0.98, "guide": 0.0}
     run = {"weights": model, "limit": None, "restarts": 0, "device": "auto", "precision": "auto"}
     return {**start.recipe, **short, **run, **keys}
 
 
-def _mixed(start: Checkpoint, ended: Checkpoint, keep: float) -> Checkpoint:
-    """The end of a run with a mean of its weights and those that it began with."""
-    seen: dict[str, Any] = {
-        name: torch.unique(torch.cat([ended.split[name], start.split[name]]))
-        for name in ("trained_on", "selected_on")
-        if name in start.split
-    }
-    weights = mean_weights(ended.weights, start.weights, keep)
-    return replace(without_state(ended), weights=weights, split={**ended.split, **seen})
+def _mixed(start: Checkpoint, runs: Sequence[Checkpoint], keep: float) -> Checkpoint:
+    """The end of runs with the mean of their weights and those that they began with.
+
+    Several runs have together trained on all strips.
+    """
+    known = [*runs, start]
+    split: dict[str, Any] = dict(runs[0].split)
+    for name in ("trained_on", "selected_on"):
+        split[name] = torch.unique(torch.cat([c.split[name] for c in known if name in c.split]))
+    if len(runs) > 1:
+        rows = torch.cat([split["train"], split["val"]])
+        split |= {"train": rows.sort().values, "val": rows[:0]}
+    weights = runs[0].weights
+    for number, run in enumerate(runs[1:], 2):
+        weights = mean_weights(weights, run.weights, 1 / number)
+    weights = mean_weights(weights, start.weights, keep)
+    return replace(without_state(runs[0]), weights=weights, split=split)
 
 
 def mean_weights(

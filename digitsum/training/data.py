@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from digitsum.datasets.split import split_rows
+from digitsum.datasets.split import Split, split_rows
 from digitsum.datasets.strips import StripSet, strip_hashes
 from digitsum.display import counted
 from digitsum.errors import DataError, DataWarning, UsageError
@@ -30,6 +30,7 @@ class TrainingData:
         recipe: How they are split, and how many train at most.
         device: Where they go.
         world: The processes that share each batch.
+        split: The rows of both splits; by default those of the recipe's seed and limit.
 
     Attributes:
         pixels: (N, 40, W) uint8.
@@ -44,7 +45,14 @@ class TrainingData:
         UsageError: Batches are too small for so many processes.
     """
 
-    def __init__(self, data: StripSet, recipe: Recipe, device: torch.device, world: World) -> None:
+    def __init__(
+        self,
+        data: StripSet,
+        recipe: Recipe,
+        device: torch.device,
+        world: World,
+        split: Split | None = None,
+    ) -> None:
         self.least = 2 * world.size  # batch norm cannot estimate a variance from one strip
         if world.size > 1 and recipe.batch_size < self.least:
             raise UsageError(
@@ -52,7 +60,7 @@ class TrainingData:
                 f"{self.least} or more, the batch is shared among them"
             )
         self.world, self.size = world, recipe.batch_size
-        split = split_rows(len(data), recipe.split_seed, recipe.limit)
+        split = split or split_rows(len(data), recipe.split_seed, recipe.limit)
         self.data, self.seed, self.device = data, recipe.split_seed, device
         self.train, self.val = split.train, split.val
         if world.size > 1 and len(self.train) < self.least:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from digitsum._version import __version__
 from digitsum.ambient import default_settings
+from digitsum.datasets.split import Split
 from digitsum.datasets.strips import StripSet
 from digitsum.device import DeviceConfig
 from digitsum.errors import TrainingError
@@ -83,6 +84,7 @@ class Trainer:
         on_event: Called with all that happens.
         pretrained: Whether a fresh model takes the weights that the recipe names; a run that is
             resumed has its own.
+        split: Which strips train and which validate; by default as the recipe says.
 
     Raises:
         DataError, RecipeError, UsageError, WeightsError: See `digitsum.train`.
@@ -95,13 +97,14 @@ class Trainer:
         path: Path,
         on_event: OnEvent,
         pretrained: bool = True,
+        split: Split | None = None,
     ) -> None:
         self.world, self.device = place_of(recipe)
         device, precision = str(self.device.device), self.device.precision
         recipe = told_by_counts(resolve_options(recipe), data)
         self.recipe = replace(recipe, device=device, precision=precision)
         self._compare_processes(data, resumed=not pretrained)
-        self.data = TrainingData(data, self.recipe, self.device.device, self.world)
+        self.data = TrainingData(data, self.recipe, self.device.device, self.world, split)
         self.checkpoints = RunCheckpoints(path, self.recipe, self.data, self.world)
         self.on_event: OnEvent = on_event if self.world.is_main else lambda event: None
         self.clock = RunClock(recipe.epochs, len(self.data.train), len(self.data.val))
