@@ -80,7 +80,7 @@ def test_only_rows_that_all_models_of_the_data_validated_on_count(strips: StripS
     assert (split, rows.tolist()) == ("val", [5, 9])
     split, rows = common_rows([model("x", [2]), model("y", [3])], strips)
     assert (split, rows.tolist()) == ("data", list(range(60)))
-    with pytest.raises(DataError, match="no validation strips in common"):
+    with pytest.raises(DataError, match="no strip of these validated"):
         common_rows([model(own, [1, 2]), model(own, [3])], strips)
 
 

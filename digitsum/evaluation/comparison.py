@@ -268,8 +268,8 @@ def common_rows(models: Sequence[LoadedModel], data: StripSet) -> tuple[str, NDA
     rows = reduce(np.intersect1d, own)
     if not len(rows):
         raise DataError(
-            "these models have no validation strips in common (their split seeds differ, or one "
-            "was adapted to all of them): compare them on strips that none trained on, with --data"
+            f"no strip of these validated {' and '.join(model.name for model in models)} (split "
+            "seeds differ, or one was adapted to them all): name others, with --data"
         )
     return "val", rows
 
