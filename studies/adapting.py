@@ -63,8 +63,8 @@ CAPTION = "Share of strips with a wrong sum, by number of strips to learn from"
 class _DigitsKnown(adapting._Adapter):
     """An adaptation that gives the loss digits (B, K), int64, in the place of sums (B,)."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
         truth = self.data.data.truth()
         assert truth is not None
         self.data.sums = torch.from_numpy(truth).long().to(self.device.device)
