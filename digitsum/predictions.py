@@ -142,8 +142,9 @@ class Predictions(Sequence[Prediction]):
     def agreed(cls, readings: Sequence[Predictions]) -> Predictions:
         """What several readings of the same B strips say together.
 
-        The sum is the one whose mean probability is highest, and that is its confidence. All else
-        is of the reading that is surest of this sum; the count probability is the mean.
+        The sum is the one whose mean probability is highest. Its confidence is that of the reading
+        that is least sure of it; one that says another sum leaves it 1 minus its own confidence.
+        All else is of the reading that is surest of this sum; the count probability is the mean.
 
         Args:
             readings: With confidence and count probability.
@@ -153,10 +154,12 @@ class Predictions(Sequence[Prediction]):
         sure, counts = np.array(probabilities, np.float32).swapaxes(0, 1)  # (R, B) both
         mean = np.mean(sure * (sums == sums[:, None]), axis=1)  # of the sum that each reading says
         said = np.take_along_axis(sums, mean.argmax(0)[None], 0)
-        which = np.where(sums == said, sure, -1).argmax(0)
+        agree = sums == said
+        which = np.where(agree, sure, -1).argmax(0)
         strips = np.arange(len(which))
         best = cls.concatenate(readings).in_order(which * len(strips) + strips)
-        return replace(best, confidence=mean.max(0), count_probability=counts.mean(0))
+        least = np.where(agree, sure, 1 - sure).min(0)
+        return replace(best, confidence=least, count_probability=counts.mean(0))
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain lists by name, one entry for each strip, without what the model does not say."""
