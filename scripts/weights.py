@@ -40,7 +40,6 @@ from hands import write_strips
 from numpy.typing import NDArray
 from optdigits import WHERE
 from optdigits import optdigits as load_optdigits
-from pages import write_pages
 from pen import draw_digits
 from scipy.ndimage import convolve1d
 from torch.nn import functional as F
@@ -77,7 +76,6 @@ class Component:
     augment_digits: bool = False
     augment_strips: bool = False
     hands: bool = False  # whether each strip is in a hand of its own
-    pages: bool = False  # whether they are drawn as those on photographs are
 
 
 @dataclass(frozen=True)
@@ -140,18 +138,6 @@ LAST = (
     Component("optdigits", 2_250, hands=True),
     Component("pen", 1_350, hands=True),
 )
-PAGES = (
-    Component("mnist", 30_000),
-    Component("builtin", 6_000),
-    Component("coarse", 6_000),
-    Component("optdigits", 4_500),
-    Component("mnist", 12_000, pages=True),
-    Component("optdigits", 3_600, pages=True),
-    Component("mnist", 4_500, hands=True),
-    Component("builtin", 1_500, hands=True),
-    Component("optdigits", 2_000, hands=True),
-    Component("pen", 1_500, hands=True),
-)
 ROUNDS = {
     1: Round(WIDE, epochs=4, lr=0.001, seed=100),
     2: Round(WIDE, epochs=8, lr=0.002, seed=200),
@@ -161,7 +147,6 @@ ROUNDS = {
     6: Round(HANDS, epochs=2, lr=0.0015, seed=600, batch_size=32, runs=2, keep=0.3),
     7: Round(POLISH, epochs=1, lr=0.001, seed=700, batch_size=32, runs=2),
     8: Round(LAST, epochs=1, lr=0.0008, seed=800, batch_size=32, runs=2, keep=0.5),
-    9: Round(PAGES, epochs=1, lr=0.001, seed=900, batch_size=32, runs=2, keep=0.4),
 }
 BUNDLED = bundled_path("reader")
 RESULTS = Path(__file__).parents[1] / "studies" / "results" / "weights.json"
@@ -263,9 +248,8 @@ def training_strips(
         digits = digits_of(component.source, rng, mnist_root, optdigits)
         if component.augment_digits:
             digits = augment_digits(digits, rng)
-        if component.hands or component.pages:
-            write = write_strips if component.hands else write_pages
-            made = write(digits, component.count, rng)
+        if component.hands:
+            made = write_strips(digits, component.count, rng)
         else:
             made = compose(digits, component.count, seed=seed)
         images.append(augment_strips(made.images, rng) if component.augment_strips else made.images)
