@@ -124,7 +124,7 @@ class FilePredictor:
                 self.notes += notes
                 for file in files:
                     with self._left_out_if_broken(file):
-                        self._add(open_image(file, self.fit), counts.get(file))
+                        self._add(open_image(file, self.fit), counts.get(file.name))
                         several += [file] if is_multi_picture(file) else []
         if several:
             self.notes.append(
@@ -141,13 +141,13 @@ class FilePredictor:
             first, count = next(iter(self.broken.values())), len(self.broken)
             raise DataError(f"none of {count} files can be read: {first}") if count > 1 else first
 
-    def _counts_in(self, folder: Path) -> tuple[list[Path], dict[Path, int]]:
-        """The `sums.csv` of a folder of pictures and the counts in it, if it has any."""
-        known: dict[Path, int] = {}
+    def _counts_in(self, folder: Path) -> tuple[list[Path], dict[str, int]]:
+        """The `sums.csv` of a folder of pictures and the counts in it by name, if it has any."""
+        known: dict[str, int] = {}
         if not self.reads_counts or (table := sums_of(folder, None)) is None:
             return [], known
         with self._left_out_if_broken(table):
-            known = {folder / name: count for name, count in read_picture_counts(table).items()}
+            known = read_picture_counts(table)
         if known:
             said = in_words(np.array(list(known.values())))
             self.notes.append(f"{table} says how many digits each picture holds: {said}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,18 @@ def ok(*args: object) -> CliResult:
     result = run(*args)
     assert result.exit_code == 0, (result.output, result.exception)
     return result
+
+
+@contextmanager
+def at_most(bytes_: int) -> Iterator[None]:
+    """What runs inside may take so many bytes more than there were."""
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= bytes_, f"{peak:,} bytes"
 
 
 @pytest.fixture(autouse=True)

@@ -329,7 +329,7 @@ BAD = [
     ("report reader --data p", _pictures(""), 1, "begins with the line ''"),
     ("synth strips --pictures --overwrite", None, 2, "strips holds data0.npy, which"),
     ("synth new --pictures --files 2", None, 2, "each strip has a file of its own"),
-    ("synth new --pictures --strips 2000000", None, 2, "--pictures writes 1,000,000 at most"),
+    ("synth new --pictures --strips 2000000", None, 2, "--pictures writes 300,000 at most"),
     ("synth p --pictures", _pictures(""), 2, "p holds sums.csv"),
     ("predict p.npz --model a.pt", _write("p.npz", "PK"), 1, "p.npz is not a readable .npz"),
     ("predict p.npz --model a.pt", lambda: np.savez("p.npz", np.zeros(3)), 1, "p.npz holds"),

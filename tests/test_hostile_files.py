@@ -9,17 +9,16 @@ import io
 import os
 import socket
 import struct
-import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import noise, run
+from conftest import at_most, noise, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -43,18 +42,6 @@ from digitsum.recipe import merge_sources
 pytestmark = pytest.mark.filterwarnings("ignore::digitsum.errors.DataWarning")
 
 MB = 1_000_000
-
-
-@contextmanager
-def at_most(bytes_: int) -> Iterator[None]:
-    """What runs inside may take so many bytes more than there were."""
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak <= bytes_, f"{peak:,} bytes"
 
 
 def pair(images: np.ndarray | None = None, sums: Any = (3, 4)) -> None:
@@ -200,6 +187,14 @@ def test_labels_are_counted_before_they_are_read() -> None:
     pair()
     headed("lab.npy", "<i8", (8 * MB,))
     with at_most(2 * MB), pytest.raises(DataError, match="holds 8,000,000 labels for the 2 strips"):
+        open_data("data.npy")
+
+
+@pytest.mark.parametrize("descr", ["|u1", "|V4000000"])
+def test_counts_are_counted_before_they_are_read(descr: str) -> None:
+    pair()
+    headed("count.npy", descr, (2,) if "V" in descr else (2, 4 * MB))
+    with at_most(2 * MB), pytest.raises(DataError, match="counts are numbers of shape"):
         open_data("data.npy")
 
 

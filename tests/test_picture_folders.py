@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ok, run
+from conftest import at_most, ok, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,7 +17,7 @@ import digitsum
 from digitsum.datasets import picture_folders
 from digitsum.datasets.image_files import open_images
 from digitsum.datasets.picture_folders import names_of_pictures, write_pictures
-from digitsum.datasets.sums_csv import read_sums
+from digitsum.datasets.sums_csv import read_picture_counts, read_sums
 from digitsum.datasets.synthesis import Composition, Truth, compose
 from digitsum.errors import DataError, OutputError, OutputExistsError, UsageError
 
@@ -168,6 +169,31 @@ def test_a_large_csv_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("digitsum.datasets.sums_csv.MAX_BYTES", 20)
     with pytest.raises(DataError, match="larger than 20 bytes"):
         read_sums(lay("file,sum\n0.png,1\n1.png,2\n") / "sums.csv")
+
+
+LARGE = {
+    "file,sum,count" + "," * 10_000_000: "has a row of 100,000 characters or more after line 0",
+    "file,sum,count\n" + "é," * 5_000_000: "100,000 characters or more after line 1",
+    "file,sum,count\n" + '"\n",' * 3_000_000: "100,000 characters or more after line 25001",
+    "file,sum,count\n" + "\n" * 10_000_000: "holds more than 300,000 rows",
+    "file,sum,count\n" + "x,1,1\n" * 2_000_000: "names x twice, in lines 2 and 3",
+}
+
+
+@pytest.mark.parametrize("text", LARGE, ids=range(len(LARGE)))
+@pytest.mark.parametrize("read", [read_sums, read_picture_counts])
+def test_a_csv_takes_no_more_memory_than_its_rows_should(
+    read: Callable[[Path], object], text: str
+) -> None:
+    table = lay(text) / "sums.csv"
+    with at_most(50_000_000), pytest.raises(DataError, match=LARGE[text]):
+        read(table)
+
+
+def test_digits_are_no_more_than_fit_into_a_strip() -> None:
+    folder = lay("file,sum,digits\n0.png,0,0\n1.png,0," + "0" * 1000 + "\n")
+    with pytest.raises(DataError, match="count 1 is 1000: a strip 168 pixels wide holds 1 to 42"):
+        digitsum.open_data(folder)
 
 
 def test_strips_that_take_too_much_memory_are_refused(

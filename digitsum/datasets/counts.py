@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from digitsum.display import counted
 from digitsum.errors import DataError
+
+if TYPE_CHECKING:
+    from digitsum.datasets.arrays import Described
 
 NARROWEST = 4  # pixels that a digit takes at the least: a column of the reader
 
@@ -34,11 +37,7 @@ def as_counts(
     Raises:
         DataError: They are not whole, not one for each strip, or not possible.
     """
-    if stored.shape[1:] not in ((), (1,)) or not stored.shape or stored.dtype.kind not in "iuf":
-        raise DataError(
-            f"{name} holds {stored.dtype} of shape {stored.shape}: counts are numbers of shape "
-            "(N,) or (N, 1), how many digits each strip holds"
-        )
+    check_form(stored, name)
     flat = stored.reshape(-1)
     if flat.dtype.kind == "f":
         flat = flat.astype(np.float64)
@@ -58,6 +57,19 @@ def as_counts(
     if sums is not None:
         _check_reach(counts, sums, name)
     return counts
+
+
+def check_form(stored: Described, name: Path | str) -> None:
+    """Refuses what no counts are, by its shape and type: before they are read.
+
+    Raises:
+        DataError: They are not numbers of shape (N,) or (N, 1).
+    """
+    if stored.shape[1:] not in ((), (1,)) or not stored.shape or stored.dtype.kind not in "iuf":
+        raise DataError(
+            f"{name} holds {stored.dtype} of shape {stored.shape}: counts are numbers of shape "
+            "(N,) or (N, 1), how many digits each strip holds"
+        )
 
 
 def _check_reach(counts: NDArray[np.int64], sums: NDArray[np.int64], name: Path | str) -> None:

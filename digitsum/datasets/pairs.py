@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.arrays import ImageFile, read_labels
-from digitsum.datasets.counts import as_counts, joined_counts
+from digitsum.datasets.counts import as_counts, check_form, joined_counts
 from digitsum.datasets.fitting import FittedFile, open_strips
 from digitsum.datasets.folders import entries, left_out
 from digitsum.datasets.npy import Header, NpyFile, Stamp
@@ -143,6 +143,7 @@ def read_counts(
     if path == strips.path or not path.exists():
         return None
     stored = NpyFile.open(path)
+    check_form(stored, path)
     if stored.shape[:1] != strips.shape[:1]:  # before any is read
         raise DataError(
             f"{path} holds counts of shape {stored.shape} for the "

@@ -21,7 +21,7 @@ from digitsum.datasets.folders import left_out, named
 from digitsum.datasets.image_files import open_image
 from digitsum.datasets.pairs import NUMBERED
 from digitsum.datasets.strips import MIN_WIDTH, ROWS, KnownDigits, StripSet
-from digitsum.datasets.sums_csv import COLUMNS, NAME, LabelledPicture, SumsTable, is_csv, read_sums
+from digitsum.datasets.sums_csv import COLUMNS, NAME, SumsTable, is_csv, read_sums
 from digitsum.datasets.synthesis import Composition, made_folder
 from digitsum.display import counted
 from digitsum.errors import DataError
@@ -73,7 +73,7 @@ def open_pictures(folder: Path, labels: Path, name: str) -> StripSet:
         [name],
         [images],
         sums,
-        KnownDigits(_truth(table.rows)),
+        KnownDigits(_truth(table, images.shape[2])),
         notes=[*table.notes, *_unlabelled(folder, table)],
         counts=as_counts(counts, labels, sums, images.shape[2]) if known else None,
     )
@@ -121,12 +121,17 @@ def _strip(path: Path) -> NDArray[np.uint8]:
     return np.asarray(found[0][0:1][0])
 
 
-def _truth(rows: Sequence[LabelledPicture]) -> NDArray[np.int8] | None:
-    """The digits of all rows, (N, K) padded with -1; None if they are not known of all."""
-    known = [row.digits for row in rows if row.digits is not None]
-    if len(known) < len(rows):
+def _truth(table: SumsTable, width: int) -> NDArray[np.int8] | None:
+    """The digits of all rows, (N, K) padded with -1; None if they are not known of all.
+
+    Raises:
+        DataError: They are more than strips of that width in pixels hold.
+    """
+    known = [row.digits for row in table.rows if row.digits is not None]
+    if len(known) < len(table.rows):
         return None
-    truth = np.full((len(rows), max(map(len, known))), -1, np.int8)
+    counts = as_counts(np.array([len(digits) for digits in known]), table.path, None, width)
+    truth = np.full((len(known), counts.max()), -1, np.int8)
     for place, digits in zip(truth, known, strict=True):
         place[: len(digits)] = digits
     return truth

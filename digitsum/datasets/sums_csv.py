@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 
 from digitsum.coercion import whole_number
 from digitsum.datasets.folders import named
@@ -23,11 +26,13 @@ from digitsum.file_kinds import UnreadableFileError, open_regular
 
 NAME = "sums.csv"  # what the one in a folder of pictures is called
 COLUMNS = ("file", "sum", "count", "digits")
-MAX_BYTES = 50_000_000  # a million rows
+MAX_BYTES = 50_000_000
+MAX_ROWS = 300_000  # more pictures than fit into memory as strips
+MAX_RECORD = 100_000  # characters of a row
 LARGEST = 2**31  # no sum is larger
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelledPicture:
     """A row: a picture and what is known of it."""
 
@@ -58,26 +63,25 @@ def read_sums(path: Path) -> SumsTable:
         DataError: It cannot be read, a column is missing, a value is not allowed, or a file stands
             there twice.
     """
-    lines = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(lines, [])]
+    rows: list[LabelledPicture] = []
+    lines: dict[str, int] = {}  # of each picture
+    with _records(path) as records:
+        _, header = next(records, (0, []))
+        header = [name.strip() for name in header]
         _check_header(header, path)
-        rows = list(_rows(lines, header, path))
-    except csv.Error as error:
-        raise DataError(f"{path} line {lines.line_num} is no CSV: {error}") from error
+        for line, row in _rows(records, header, path):
+            if (before := lines.setdefault(row.file, line)) != line:
+                raise DataError(f"{path} names {row.file} twice, in lines {before} and {line}")
+            rows.append(row)
     if not rows:
         raise DataError(f"{path} holds no sums: give a line such as 1.png,17 for each picture")
-    first: dict[str, int] = {}
-    for line, row in rows:
-        if (before := first.setdefault(row.file, line)) != line:
-            raise DataError(f"{path} names {row.file} twice, in lines {before} and {line}")
-    known = [row.count is not None for _, row in rows]
-    if any(known) and not all(known):
+    lacking = next((row for row in rows if row.count is None), None)
+    if lacking and any(row.count is not None for row in rows):
         raise DataError(
-            f"{path} line {rows[known.index(False)][0]} has no count: give one in every row, or "
-            "leave the column out"
+            f"{path} line {lines[lacking.file]} has no count: give one in every row, or leave the "
+            "column out"
         )
-    return SumsTable(path, [row for _, row in rows], _notes(path, header, [r for _, r in rows]))
+    return SumsTable(path, rows, _notes(path, header, rows))
 
 
 def read_picture_counts(path: Path) -> dict[str, int]:
@@ -88,29 +92,59 @@ def read_picture_counts(path: Path) -> dict[str, int]:
     Raises:
         DataError: It cannot be read; or it has the column, and is none of sums.
     """
-    header = _text(path).partition("\n")[0].split(",")
-    if "count" not in [name.strip().strip('"') for name in header]:
+    with _records(path) as records:
+        _, header = next(records, (0, []))
+    if "count" not in [name.strip() for name in header]:
         return {}
     return {row.file: row.count for row in read_sums(path).rows if row.count is not None}
 
 
-def _text(path: Path) -> str:
-    """The text of a file, which may begin with a byte order mark, as Excel writes it."""
+@contextmanager
+def _records(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """The rows of a file, which may begin with a byte order mark, as Excel writes it.
+
+    Each comes with the number of its line. They are read one at a time, and none is longer than
+    `MAX_RECORD`: as lists of texts, they take many times what they take in the file.
+    """
     try:
         with open_regular(path) as stream:
-            content = stream.read(MAX_BYTES + 1)
+            if os.fstat(stream.fileno()).st_size > MAX_BYTES:
+                raise DataError(f"{path} is larger than {MAX_BYTES:,} bytes: split the folder")
+            with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+                yield _parsed(text, path)
     except UnreadableFileError as error:
         raise DataError(f"{path} {error.reason}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
-    if len(content) > MAX_BYTES:
-        raise DataError(f"{path} is larger than {MAX_BYTES:,} bytes: split the folder")
-    try:
-        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is not text in UTF-8 (byte {error.start}): save it as CSV in UTF-8"
+            f"{path} is not text in UTF-8 ({error.reason}): save it as CSV in UTF-8"
         ) from error
+
+
+def _parsed(text: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
+    held = 0  # characters of the row that is read
+
+    def lines() -> Iterator[str]:
+        nonlocal held
+        while line := text.readline(MAX_RECORD):
+            held += len(line)
+            if held >= MAX_RECORD:
+                raise DataError(
+                    f"{path} has a row of {MAX_RECORD:,} characters or more after line "
+                    f"{reader.line_num}: it must be a table of pictures and their sums"
+                )
+            yield line
+
+    reader = csv.reader(lines(), strict=True)
+    try:
+        for number, fields in enumerate(reader):
+            if number > MAX_ROWS:
+                raise DataError(f"{path} holds more than {MAX_ROWS:,} rows: split the folder")
+            held = 0
+            yield reader.line_num, fields
+    except csv.Error as error:
+        raise DataError(f"{path} line {reader.line_num} is no CSV: {error}") from error
 
 
 def _check_header(header: Sequence[str], path: Path) -> None:
@@ -124,11 +158,10 @@ def _check_header(header: Sequence[str], path: Path) -> None:
 
 
 def _rows(
-    lines: Iterator[list[str]], header: Sequence[str], path: Path
+    records: Iterator[tuple[int, list[str]]], header: Sequence[str], path: Path
 ) -> Iterator[tuple[int, LabelledPicture]]:
     """Each row with the number of its line."""
-    for fields in lines:
-        number = lines.line_num  # type: ignore[attr-defined]
+    for number, fields in records:
         if not any(field.strip() for field in fields):
             continue
         if len(fields) != len(header):
