@@ -193,3 +193,17 @@ def test_a_run_on_fitted_strips_is_resumed(low: np.ndarray) -> None:
     assert run("train", "--resume", last).exit_code == 1
     ok("train", "--resume", last, "--fit")
     assert "nothing is left" in ok("train", "--resume", last).stderr
+
+
+def test_what_a_packed_file_becomes_is_counted() -> None:
+    images = np.zeros((1_000, 8, 4_000), np.uint8)
+    images[:, :, 4:-4:20] = 255
+    np.savez_compressed("x.npz", images)
+    with pytest.raises(DataError, match=r"becomes strips of .* bytes, more than"):
+        open_image(Path("x.npz"), fit=True)
+
+
+def test_one_strip_is_not_as_large_as_it_likes() -> None:
+    np.save("x.npy", np.zeros((1, 2_000, 2_001), np.uint8))
+    with pytest.raises(DataError, match="4,000,000 pixels at most"):
+        open_image(Path("x.npy"), fit=True)

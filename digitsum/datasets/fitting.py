@@ -26,6 +26,7 @@ from digitsum.errors import DataError
 
 SMALLEST = 8  # rows and columns in what can be scaled: a digit needs that many
 HIGHEST = 2_000  # rows in it
+LARGEST = 4_000_000  # pixels in it
 PIECE = 1 << 22  # values of a file that are scaled at a time
 
 
@@ -70,22 +71,35 @@ def open_strips(path: Path, fit: bool = False) -> ImageFile | FittedFile:
     return ImageFile.open(path)
 
 
-def fit_strips(images: NDArray[Any], name: Path | str) -> NDArray[np.uint8]:
+def fit_strips(
+    images: NDArray[Any], name: Path | str, most: int | None = None
+) -> NDArray[np.uint8]:
     """An array in memory as uint8 strips (N, 40, W), scaled if they have another height.
 
     Args:
         images: (N, H, W), (N, H, W, 1), (N, 1, H, W) or one, (H, W), of the values that files hold.
         name: For messages.
+        most: Bytes that the strips take at most, all of the widest's width.
 
     Raises:
-        DataError: These are no strips.
+        DataError: These are no strips, or they take more.
     """
     if not needs_fit(images):
         return as_strips(images, str(name), copy=False)
     count = stored_shape(images, name)[0]
-    fitted = list(_fitted(images, scale_of(images, name), name, range(count)))
-    strips = np.zeros((count, ROWS, max(strip.shape[1] for strip in fitted)), np.uint8)
-    for place, strip in zip(strips, fitted, strict=True):
+    fitted: list[NDArray[np.uint8]] = []
+    widest = 0
+    for strip in _fitted(images, scale_of(images, name), name, range(count)):
+        fitted.append(strip)
+        widest = max(widest, strip.shape[1])
+        if most is not None and (held := count * ROWS * widest) > most:
+            raise DataError(
+                f"{name} becomes strips of {held:,} bytes, more than {most:,}: save what it holds "
+                "as .npy, which is read in chunks"
+            )
+    strips = np.zeros((count, ROWS, widest), np.uint8)
+    for place in strips[::-1]:  # each leaves memory as it gets its place
+        strip = fitted.pop()
         place[:, : strip.shape[1]] = strip
     return strips
 
@@ -107,11 +121,12 @@ def stored_shape(stored: Described, name: Path | str) -> tuple[int, int, int]:
     shape = _squeezed(stored.shape)
     count, height, width = shape if len(shape) == 3 else (1, *shape)
     fits = SMALLEST <= height <= HIGHEST and SMALLEST <= width <= MAX_WIDTH
-    if not count or not fits:
+    if not count or not fits or height * width > LARGEST:
         raise DataError(
             f"{name} holds {stored.dtype} of shape {stored.shape}: --fit scales strips of "
-            f"{SMALLEST} to {HIGHEST:,} rows and {SMALLEST} to {MAX_WIDTH:,} columns, in shape "
-            "(N, H, W), (N, H, W, 1), (N, 1, H, W) or (H, W); reshape flat ones"
+            f"{SMALLEST} to {HIGHEST:,} rows and {SMALLEST} to {MAX_WIDTH:,} columns, "
+            f"{LARGEST:,} pixels at most, in shape (N, H, W), (N, H, W, 1), (N, 1, H, W) or "
+            "(H, W); reshape flat ones"
         )
     return count, height, width
 

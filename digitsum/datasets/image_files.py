@@ -195,8 +195,8 @@ def _unpacked(path: Path, fit: bool) -> NDArray[np.uint8]:
             name = "images" if "images" in file.names else file.names[0]
             if len(file.names) > 1 and name != "images":
                 raise DataError(f"{path} holds {named(file.names)}: call the strips images")
-            size = os.fstat(stream.fileno()).st_size
-            stored = file.read(name, partial(_check_unpacked, path, size, fit))
+            most = min(MAX_UNPACKED, UNPACKED + 2 * os.fstat(stream.fileno()).st_size)
+            stored = file.read(name, partial(_check_unpacked, path, most, fit))
     except UnreadableFileError as error:
         raise DataError(f"{path} {error.reason}") from error
     except DataError:
@@ -207,18 +207,21 @@ def _unpacked(path: Path, fit: bool) -> NDArray[np.uint8]:
         raise DataError(
             f"{path} is not a readable .npz ({type(error).__name__}): save it with numpy.savez"
         ) from error
-    return fit_strips(stored, path) if fit else as_strips(stored, str(path), copy=False)
+    return (
+        fit_strips(stored, path, most - stored.nbytes)
+        if fit
+        else as_strips(stored, str(path), copy=False)
+    )
 
 
-def _check_unpacked(path: Path, size: int, fit: bool, header: Header) -> None:
-    """Refuses an array in a file of `size` bytes that are no strips, or too many for memory."""
+def _check_unpacked(path: Path, most: int, fit: bool, header: Header) -> None:
+    """Refuses an array that are no strips, or take more than `most` bytes."""
     if fit and needs_fit(header):
         made = 2 * stored_shape(header, path)[0] * ROWS * FLAT_WIDTH  # at the least
     else:
         pixels = math.prod(strip_shape(header, path))
         made = 0 if header.dtype == np.uint8 else pixels
     held = header.start + header.nbytes + made
-    most = min(MAX_UNPACKED, UNPACKED + 2 * size)
     if held > most:
         raise DataError(
             f"{path} unpacks to {held:,} bytes, more than {most:,}: save its strips as .npy, which "

@@ -13,14 +13,14 @@ from torch import Tensor
 from digitsum.ambient import default_settings
 from digitsum.datasets.appearance import described, kinds_of
 from digitsum.datasets.split import split_rows
-from digitsum.datasets.strips import StripSet, strip_hashes
+from digitsum.datasets.strips import StripSet, at_once, strip_hashes
 from digitsum.display import Column, Table, Tabular, counted, percent
 from digitsum.errors import DataError, prefixed
 from digitsum.inference import DigitCount, LoadedModel
 from digitsum.models.sum_likelihood import count_distribution
 from digitsum.predictions import UNLIKELY, Predictions
 
-SAMPLE = 1000  # strips that are looked at and read, evenly spaced
+SAMPLE = 1000  # strips that are looked at and read, evenly spaced; fewer of wide ones
 DIM = 128  # of 255, that the digits of most strips reach
 FEW = 500  # strips below which training from the start learns little
 COMMON = 0.05  # share of strips from which a number of digits is named
@@ -91,7 +91,8 @@ def check_data(
     """
     differ = data.counts is not None and digits_per_strip is None
     known = None if differ else model.digit_count(digits_per_strip)
-    rows = np.unique(np.linspace(0, len(data) - 1, SAMPLE).astype(np.int64))
+    sample = at_once(SAMPLE, data.width)
+    rows = np.unique(np.linspace(0, len(data) - 1, sample).astype(np.int64))
     strips = np.concatenate(list(data.chunks(rows)))
     found = [*_strips(data), *_appearance(strips, len(data)), _contrast(strips)]
     if without_sums:
