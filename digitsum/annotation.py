@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 INK, SURE, UNSURE = (200, 30, 30), (20, 130, 60), (220, 120, 0)
 CONFIDENT = 0.9  # probability of a sum from which its line is drawn as sure
+LARGEST = 200  # pixels that a text is high, at most
 
 
 def annotated(path: Path, chunks: Sequence[FilePredictions]) -> Image.Image:
@@ -43,10 +44,11 @@ def _draw_line(pen: Any, width: int, chunk: FilePredictions) -> None:
     digits = prediction.digits or []
     if chunk.box is None:
         text = f"{' '.join(map(str, digits))} = {prediction.sum}".lstrip()
-        pen.text((4, 4), text, fill=colour, font=_font(max(14, width // 30)))
+        size = max(14, min(width // 30, 2 * width // len(text), LARGEST))
+        pen.text((4, 4), text[: 4 * width // size], fill=colour, font=_font(size))
         return
     left, top, right, bottom = chunk.box
-    size = max(12, round(0.35 * (bottom - top)))
+    size = max(12, min(round(0.35 * (bottom - top)), LARGEST))
     thick, pad = max(1, size // 12), size // 4
     pen.rectangle((left - pad, top - pad, right + pad, bottom + pad), outline=colour, width=thick)
     font = _font(size)

@@ -229,7 +229,7 @@ def test_folders_that_are_files_are_refused(made: Composition) -> None:
     Path("file").touch()
     with pytest.raises(UsageError, match="file is a file"):
         check_folder(Path("file"), names_of_files(1), overwrite=True)
-    with pytest.raises(UsageError, match="cannot write strips to file/strips"):
+    with pytest.raises(UsageError, match="cannot write into file/strips"):
         write(made, Path("file/strips"), files=1)
 
 

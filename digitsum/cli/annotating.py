@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from digitsum.file_predictor import FilePredictions
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+JPEG_SIDE = 65_500  # pixels in a row or a column of a JPEG, at most
 
 
 @contextmanager
 def annotator(
-    out: Path, files: Sequence[OpenedFile], overwrite: bool
+    out: Path, files: Sequence[OpenedFile], overwrite: bool, inputs: Iterable[Path] = ()
 ) -> Iterator[Callable[[FilePredictions], None]]:
     """A function that takes predictions in order and writes the picture of each file.
 
@@ -26,16 +27,14 @@ def annotator(
         out: The picture to write; of several files, the folder of them.
         files: All that are predicted.
         overwrite: Whether pictures that are there are replaced.
+        inputs: See `files.check_output`.
 
     Raises:
         UsageError: A file is no picture, or what would be written is not allowed.
+        DataError: A picture is too large to be drawn into.
     """
-    from digitsum.files import reserved_output
-
     targets = _targets(out, files)
-    with ExitStack() as stack:
-        for target in targets.values():
-            stack.enter_context(reserved_output(target, overwrite, map(Path, targets)))
+    with _reserved(out, list(targets.values()), overwrite, [*inputs, *map(Path, targets)]):
         held: list[FilePredictions] = []
 
         def take(chunk: FilePredictions) -> None:
@@ -52,24 +51,48 @@ def annotator(
 def _targets(out: Path, files: Sequence[OpenedFile]) -> dict[str, Path]:
     """What is written for each file."""
     from digitsum.datasets.image_files import InMemoryStrips
-    from digitsum.datasets.pictures import is_picture
+    from digitsum.datasets.pictures import colour_size, is_picture
 
-    paths = list(dict.fromkeys(file.path for file in files))
     for file in files:
         if not isinstance(file, InMemoryStrips) or not is_picture(file.path):
             raise UsageError(f"--annotate draws into pictures, and {file.path} is none")
+    sides = {path: max(colour_size(path)) for path in dict.fromkeys(file.path for file in files)}
     if out.suffix.lower() in FORMATS:
-        if len(paths) > 1:
-            raise UsageError(f"--annotate {out}: give a folder, there are {len(paths)} pictures")
-        return {str(paths[0]): out}
-    targets = {str(path): out / f"{path.stem}.png" for path in paths}
-    if len(set(targets.values())) < len(paths):
+        if len(sides) > 1:
+            raise UsageError(f"--annotate {out}: give a folder, there are {len(sides)} pictures")
+        ((path, side),) = sides.items()
+        if FORMATS[out.suffix.lower()] == "JPEG" and side > JPEG_SIDE:
+            raise UsageError(
+                f"--annotate {out}: a JPEG has at most {JPEG_SIDE:,} pixels in a row or a column, "
+                f"and {path} has {side:,}: write a .png"
+            )
+        return {str(path): out}
+    targets = {str(path): out / f"{path.stem}.png" for path in sides}
+    if len(set(targets.values())) < len(sides):
         raise UsageError(f"--annotate {out}: two of the pictures have the same name")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--annotate {out} is no folder and cannot be made one") from error
     return targets
+
+
+@contextmanager
+def _reserved(
+    out: Path, targets: Sequence[Path], overwrite: bool, inputs: Sequence[Path]
+) -> Iterator[None]:
+    """Checks what is written, and keeps other runs from it; a folder is locked as a whole."""
+    from digitsum.datasets.synthesis import made_folder
+    from digitsum.files import SET, check_output, reserved_output, run_lock
+    from digitsum.temporary_files import remove_dead
+
+    if targets == [out]:
+        with reserved_output(out, overwrite, inputs):
+            yield
+        return
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--annotate {out} is no folder and cannot be made one")
+    with made_folder(out), run_lock(out / SET, out):
+        remove_dead(*targets)
+        for target in targets:
+            check_output(target, overwrite, inputs)
+        yield
 
 
 def _write(target: Path, chunks: Sequence[FilePredictions], overwrite: bool) -> None:

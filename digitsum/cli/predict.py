@@ -167,7 +167,11 @@ def predict(
             kind, out, loaded.name, loaded.arch, number == 1, min_confidence, overwrite
         )
         bar = progress_bar("predicting", len(found)) if out else nullcontext(_nothing)
-        drawing = annotator(annotate, found.files, overwrite) if annotate else nullcontext(_nothing)
+        drawing = (
+            annotator(annotate, found.files, overwrite, inputs)
+            if annotate
+            else nullcontext(_nothing)
+        )
         writing = nullcontext(_nothing) if show and out is None else writer
         with writing as write, drawing as mark, bar as advance:
             for chunk in found:

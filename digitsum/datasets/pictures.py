@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,7 @@ def is_picture(path: Path) -> bool:
         return True
 
 
-def grey_pages(path: Path) -> Iterator[NDArray[Any]]:
+def grey_pages(path: Path) -> Generator[NDArray[Any], None, None]:
     """Grey levels (H, W) of each page of a picture, or frame of an animation, upright.
 
     They are uint8 or uint16, white the largest that these hold. Ink on nothing stands on what
@@ -86,19 +86,48 @@ def colour_page(path: Path) -> Image.Image:
     """
     from PIL import Image, ImageOps
 
-    with _one_line(path), _opened(path) as (image, _):
-        _check_size(path, image, 1, image.width * image.height)
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-        if (
-            upright.mode.startswith(("I", "F"))
-            or "A" in upright.mode
-            or "transparency" in image.info
-        ):
-            grey = next(grey_pages(path))  # as it was read
-            levels = grey if grey.dtype == np.uint8 else (grey >> 8).astype(np.uint8)
-            return Image.fromarray(levels).convert("RGB")
-        return upright.convert("RGB")
+    with _one_line(path), _opened(path) as (image, size):
+        _check_colour(path, image, size)
+        if not _is_grey(image):
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return image if image.mode == "RGB" else image.convert("RGB")
+    pages = grey_pages(path)
+    grey = next(pages)  # as it was read
+    pages.close()
+    levels = grey if grey.dtype == np.uint8 else (grey >> 8).astype(np.uint8)
+    return Image.fromarray(levels).convert("RGB")
+
+
+def colour_size(path: Path) -> tuple[int, int]:
+    """Width and height of what `colour_page` would give, or its turn; nothing is decoded.
+
+    Raises:
+        DataError: See `grey_pages`; or it would take too much memory.
+    """
+    with _one_line(path), _opened(path) as (image, size):
+        _check_colour(path, image, size)
+        return image.size
+
+
+def _is_grey(page: Image.Image) -> bool:
+    """Whether it is drawn into in grey: where it is of 16 bits and more, or transparent."""
+    deep = page.mode.startswith(("I", "F"))
+    return deep or "A" in page.mode.upper() or "transparency" in page.info
+
+
+def _check_colour(path: Path, page: Image.Image, size: int) -> None:
+    """Refuses a page that takes too much memory in colour, before it is decoded."""
+    _check_size(path, page, 1, page.width * page.height)
+    turned = 4 if page.getexif() or page.format not in ("JPEG", "MPO") else 0
+    colour = 0 if page.mode == "RGB" else 4
+    own = max(_bytes_a_pixel(page), 8) if _is_grey(page) else max(_bytes_a_pixel(page) - 3, 4)
+    needed = page.width * page.height * (own + max(turned, colour) * (not _is_grey(page)))
+    if needed > (most := MAX_MEMORY + 2 * size):
+        raise DataError(
+            f"{path} takes {needed:,} bytes to draw into ({page.width:,} x {page.height:,} "
+            f"pixels, {page.format}, {page.mode}), more than {most:,}: make it smaller"
+        )
 
 
 def is_multi_picture(path: Path) -> bool:

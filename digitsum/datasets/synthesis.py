@@ -163,7 +163,7 @@ def made_folder(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_begin(f"strips to {folder}", error) from error
+        raise cannot_begin(f"into {folder}", error) from error
     try:
         yield
     except BaseException:
