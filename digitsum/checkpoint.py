@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from digitsum.display import counted
-from digitsum.errors import CheckpointError, OutputError
+from digitsum.errors import CheckpointError, OutputError, OutputExistsError
 from digitsum.file_kinds import CHECKPOINT, recognized
 from digitsum.files import uninterrupted, whole_file
 from digitsum.torch_files import is_dense, load_tensors
@@ -64,12 +64,18 @@ def without_state(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(**{key: plain[key] for key in plain if key not in _RESUME_KEYS})
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+def save_checkpoint(checkpoint: Checkpoint, path: Path, overwrite: bool = True) -> None:
     """Writes a checkpoint whole or not at all.
+
+    Args:
+        checkpoint: What to write.
+        path: The file.
+        overwrite: Whether a file that has appeared meanwhile is replaced.
 
     Raises:
         TypeError: It holds something that `load_checkpoint` would refuse, such as a NumPy scalar.
         CheckpointError: The file cannot be written; what was there before is untouched.
+        OutputExistsError: The file is there by now, and `overwrite` is False.
     """
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     if not checkpoint.resumable:
@@ -78,8 +84,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     _check_plain(content)
     try:
         # an exception that comes out of torch's writer on the way could end the process
-        with uninterrupted(), whole_file(path, silent=True) as stream:
+        with uninterrupted(), whole_file(path, overwrite, silent=True) as stream:
             torch.save(content, stream)
+    except OutputExistsError:
+        raise
     except OutputError as error:
         raise CheckpointError(str(error)) from error
     except (OSError, RuntimeError) as error:

@@ -16,8 +16,9 @@ from digitsum.checkpoint_paths import bundled_path
 from digitsum.datasets.digits import Digits, load_digits
 from digitsum.datasets.split import folds
 from digitsum.datasets.strips import StripSet
-from digitsum.datasets.synthesis import compose
+from digitsum.datasets.synthesis import Composition, compose
 from digitsum.errors import DataError, OutputExistsError, UsageError
+from digitsum.files import run_lock
 from digitsum.sklearn import DigitSumRegressor
 from digitsum.training.events import Progress, Start
 
@@ -54,6 +55,18 @@ def test_a_hand_is_learnt_from_sums_and_others_are_kept(tmp_path: Path) -> None:
     assert pair.pair(1, 0).p_value == found.comparison.pair(1, 0).p_value
     assert [row.metrics for row in pair.models] == [row.metrics for row in found.comparison.models]
     assert adapted.checkpoint.metrics["val"] == found.comparison.models[1].metrics.to_dict()
+
+
+def test_of_two_runs_of_one_name_one_says_why_not(
+    made: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strips = made.as_strips("made")
+    with run_lock(OUT), pytest.raises(UsageError, match=r"another run is writing mine\.pt"):
+        digitsum.adapt(strips, out=OUT, epochs=1)
+    with pytest.raises(OutputExistsError, match=r"mine\.pt exists by now"):
+        digitsum.adapt(strips, out=OUT, epochs=1, on_event=lambda event: OUT.write_text("other"))
+    assert [path.name for path in Path().iterdir()] == ["mine.pt"]
+    assert OUT.read_text() == "other"
 
 
 @pytest.mark.slow

@@ -205,7 +205,7 @@ def test_paths_come_from_stdin(scans: Path, ending: str, mark: str) -> None:
 def test_stdin_without_paths_is_wrong_usage(
     content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("digitsum.cli.loading.MOST_LISTED", 99)
+    monkeypatch.setattr("digitsum.cli.loading.MOST_BYTES", 99)
     result = CliRunner().invoke(app, ["predict", "-"], input=content)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error: -: stdin holds ")

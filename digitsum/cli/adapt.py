@@ -84,7 +84,7 @@ def adapt(
     each fifth in turn, by five runs whose mean is kept. If they are not read better after, the
     checkpoint holds the weights of the start, and a line says so. No strip's digits are labelled.
     """
-    check_output(out, overwrite, [*strip_files(data, labels), *model_files([model])])
+    check_output(out, overwrite, [*strip_files(data, labels, mnist_root), *model_files([model])])
 
     from digitsum.checkpoint import load_checkpoint
     from digitsum.checkpoint_paths import locate_checkpoint

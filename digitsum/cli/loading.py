@@ -14,7 +14,8 @@ from digitsum.checkpoint_paths import bundled_path
 from digitsum.display import counted
 from digitsum.errors import UsageError
 
-MOST_LISTED = 50_000_000  # bytes of paths on stdin
+MOST_LISTED = 100_000  # paths on stdin
+MOST_BYTES = 50_000_000  # of them
 SIBLINGS = ("lab", "labels", "truth", "count")  # names for `data` of what belongs to strips
 
 if TYPE_CHECKING:
@@ -99,9 +100,12 @@ def listed_paths(given: Sequence[Path]) -> list[Path]:
         return list(given)
     if given.count(Path("-")) > 1:
         raise UsageError("- is given twice: stdin can be read once")
-    content = sys.stdin.buffer.read(MOST_LISTED + 1)
-    if len(content) > MOST_LISTED:
-        raise UsageError(f"-: stdin holds more than {MOST_LISTED:,} bytes: give a list of paths")
+    content = sys.stdin.buffer.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES or content.count(b"\n") > MOST_LISTED:
+        raise UsageError(
+            f"-: stdin holds more than {MOST_LISTED:,} paths, or {MOST_BYTES:,} bytes: give a "
+            "shorter list, or a folder"
+        )
     lines = [line.rstrip(b"\r") for line in content.removeprefix(BOM_UTF8).split(b"\n")]
     listed = [Path(os.fsdecode(line)) for line in lines if line.strip()]
     if not listed:

@@ -53,8 +53,13 @@ class Lessons:
         if not self._running.acquire(blocking=False):
             return False
         self._stop, self._share, self._said = False, 0.0, {"model": name}
-        self._thread = Thread(target=self._teach, args=(name, strips, sums), daemon=True)
-        self._thread.start()
+        thread = Thread(target=self._teach, args=(name, strips, sums), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # there is no memory for one
+            self._running.release()
+            raise
+        self._thread = thread
         return True
 
     def stop(self) -> None:

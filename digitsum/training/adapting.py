@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,10 +24,11 @@ from digitsum.datasets.strips import StripSet
 from digitsum.display import Column, Table, Tabular
 from digitsum.errors import UsageError
 from digitsum.evaluation.comparison import Comparison, pooled, side_by_side
-from digitsum.files import check_output
+from digitsum.files import reserved_output
 from digitsum.inference import LoadedModel, make_ready
 from digitsum.models import resolve_options
 from digitsum.recipe import Recipe, Scalar
+from digitsum.temporary_files import temporary_folder
 from digitsum.training import ONE_RUN, shown
 from digitsum.training.distributed import World
 from digitsum.training.events import Estimate, Event, OnEvent, Progress, Start
@@ -145,7 +145,8 @@ def adapt(
         **keys: Keys of the recipe, such as `epochs` or `digits_per_strip`.
 
     Raises:
-        UsageError: The model is no reader, `keep` is not in 0..1, or these are several processes.
+        UsageError: The model is no reader, `keep` is not in 0..1, these are several processes, or
+            another run is writing the checkpoint.
         OutputExistsError: The file exists, and `overwrite` is False.
         CheckpointError, DataError, RecipeError: As `digitsum.train`.
     """
@@ -154,29 +155,36 @@ def adapt(
     if World.from_environment().size > 1:
         raise UsageError("a reader is adapted in one process: start digitsum without torchrun")
     path, source = Path(out), locate_checkpoint(model)
-    check_output(path, overwrite, [source])
-    start = load_checkpoint(source)
-    if start.arch != "reader":
-        raise UsageError(f"{model} is of '{start.arch}', and only a reader is adapted")
-    strips = as_strip_set(data, fit).with_counts(counts)
-    recipe = resolve_options(Recipe.from_dict(_keys(start, len(strips), str(model), keys)))
-    seed = recipe.split_seed
-    splits = folds(len(strips), seed) if len(strips) < FEW else [split_rows(len(strips), seed)]
-    names = str(model), str(path)
-    with ONE_RUN, undisturbed(recipe), shown(progress, on_event) as report:
-        runs = [
-            _run(start, recipe, strips, split, keep, names, _through(report, number, len(splits)))
-            for number, split in enumerate(splits)
-        ]
-    comparison = pooled([run.comparison for run in runs], strips)
-    before, after = (sum(run.losses[side] for run in runs) for side in (0, 1))
-    kept = _mixed(start, [run.ended for run in runs], keep)
-    if not (better := after < before):
-        kept = replace(kept, weights=start.weights)
-    val = comparison.models[int(better)].metrics.to_dict()
-    kept = replace(kept, metrics={"epoch": kept.metrics["epoch"], "val": val})
-    save_checkpoint(kept, path)
-    return Adaptation(comparison, better, path, len(runs))
+    with reserved_output(path, overwrite, [source]):
+        start = load_checkpoint(source)
+        if start.arch != "reader":
+            raise UsageError(f"{model} is of '{start.arch}', and only a reader is adapted")
+        strips = as_strip_set(data, fit).with_counts(counts)
+        recipe = resolve_options(Recipe.from_dict(_keys(start, len(strips), str(model), keys)))
+        splits = _splits(len(strips), recipe)
+        names = str(model), str(path)
+        with ONE_RUN, undisturbed(recipe), shown(progress, on_event) as report:
+            told = [_through(report, number, len(splits)) for number in range(len(splits))]
+            runs = [
+                _run(start, recipe, strips, split, keep, names, tell)
+                for split, tell in zip(splits, told, strict=True)
+            ]
+        comparison = pooled([run.comparison for run in runs], strips)
+        before, after = (sum(run.losses[side] for run in runs) for side in (0, 1))
+        kept = _mixed(start, [run.ended for run in runs], keep)
+        if not (better := after < before):
+            kept = replace(kept, weights=start.weights)
+        val = comparison.models[int(better)].metrics.to_dict()
+        kept = replace(kept, metrics={"epoch": kept.metrics["epoch"], "val": val})
+        save_checkpoint(kept, path, overwrite)
+        return Adaptation(comparison, better, path, len(runs))
+
+
+def _splits(count: int, recipe: Recipe) -> list[Split]:
+    """Which strips each run trains on and which it validates on."""
+    if count < FEW:
+        return folds(count, recipe.split_seed)
+    return [split_rows(count, recipe.split_seed, recipe.limit)]
 
 
 def _run(
@@ -189,8 +197,8 @@ def _run(
     report: OnEvent,
 ) -> _Run:
     """Trains on one part of the strips and reads the other one before and after."""
-    with TemporaryDirectory() as folder:
-        run = Path(folder) / "run.pt"
+    with temporary_folder(Path(names[1])) as folder:
+        run = folder / "run.pt"
         adapter = _Adapter(recipe, strips, run, report, split=split)
         adapter.fit()
         ended = load_checkpoint(last_path(run))
