@@ -119,10 +119,10 @@ def _is_grey(page: Image.Image) -> bool:
 def _check_colour(path: Path, page: Image.Image, size: int) -> None:
     """Refuses a page that takes too much memory in colour, before it is decoded."""
     _check_size(path, page, 1, page.width * page.height)
-    turned = 4 if page.getexif() or page.format not in ("JPEG", "MPO") else 0
-    colour = 0 if page.mode == "RGB" else 4
-    own = max(_bytes_a_pixel(page), 8) if _is_grey(page) else max(_bytes_a_pixel(page) - 3, 4)
-    needed = page.width * page.height * (own + max(turned, colour) * (not _is_grey(page)))
+    own = _own_bytes(page)
+    turned = own if page.getexif() or page.format not in ("JPEG", "MPO") else 0
+    drawn = max(own + max(turned, 0 if page.mode == "RGB" else 4), own + _decoder_bytes(page))
+    needed = page.width * page.height * (max(_bytes_a_pixel(page), 10) if _is_grey(page) else drawn)
     if needed > (most := MAX_MEMORY + 2 * size):
         raise DataError(
             f"{path} takes {needed:,} bytes to draw into ({page.width:,} x {page.height:,} "
@@ -204,14 +204,29 @@ def _check_memory(path: Path, page: Image.Image, size: int) -> None:
 
 def _bytes_a_pixel(page: Image.Image) -> int:
     """What a page takes at the most while it is decoded and made a strip, as measured."""
-    moving = page.format in ("PNG", "GIF") and getattr(page, "is_animated", False)
+    own = _own_bytes(page)
     deep = page.mode.startswith(("I", "F"))
-    own = 4 if moving else 1 if page.mode in ("1", "L", "P") else 2 if ";16" in page.mode else 4
     levels = 3 if deep or own == 4 else 2  # and which of them are written, or a turned page
+    return own + levels + _decoder_bytes(page)
+
+
+def _is_moving(page: Image.Image) -> bool:
+    return page.format in ("PNG", "GIF") and getattr(page, "is_animated", False)
+
+
+def _own_bytes(page: Image.Image) -> int:
+    """What a pixel takes once it is decoded."""
+    if _is_moving(page):
+        return 4
+    return 1 if page.mode in ("1", "L", "P") else 2 if ";16" in page.mode else 4
+
+
+def _decoder_bytes(page: Image.Image) -> int:
+    """What it takes besides, while it is decoded."""
     passes = 6 * ("progressive" in page.info)
     decoder = {"WEBP": 9 + 3 * ("A" in page.mode), "JPEG2000": 5 * len(page.getbands()), "AVIF": 6,
-               "TIFF": own - 1, "JPEG": passes, "MPO": passes}  # fmt: skip
-    return own + levels + decoder.get(page.format or "", 7 * moving)
+               "TIFF": _own_bytes(page) - 1, "JPEG": passes, "MPO": passes}  # fmt: skip
+    return decoder.get(page.format or "", 7 * _is_moving(page))
 
 
 @contextmanager
