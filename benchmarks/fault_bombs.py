@@ -272,6 +272,7 @@ RECIPES: dict[str, bytes] = {
     "1e400": b"lr: 1e400\n",
 }
 TRUTH, LABELS, STRIPS, PACKED = "d/truth0.npz", "d/lab0.npy", "x.npy", "x.npz"
+COUNTS, FIT = "d/count0.npy", "predict x.npy --fit"
 SCORE, SCORE_DIGITS = "eval c.pt --data d", "eval reader --data d"
 PREDICT, PREDICT_PACKED = "predict x.npy --out r.csv", "predict x.npz --model c.pt"
 SYNTH = "synth o --digits f --strips 9"
@@ -364,8 +365,40 @@ def strips() -> Bombs:
         yield name, STRIPS, make, PREDICT
 
 
+def counts() -> Bombs:
+    """Counts that take no room."""
+    for kind in ("<i8", "|u1", "<c16", f"|V{HUGE // 20}"):
+        shape = (20,) if "V" in kind else (20, HUGE // 20 // np.dtype(kind).itemsize)
+        yield f"counts of {kind} that take no room", COUNTS, sparse(kind, shape), SCORE_DIGITS
+        yield (
+            f"counts of {kind} to predict with",
+            COUNTS,
+            sparse(kind, shape),
+            "predict d/data0.npy",
+        )
+
+
+def fitted() -> Bombs:
+    """Images of other heights."""
+    for kind in ("|u1", "<f8", "<f16"):
+        for order in (False, True):
+            make = sparse(kind, (1, 2_000, 10_000), order)
+            yield f"one large image of {kind}{' in columns' * order}", STRIPS, make, FIT
+    yield "400,000 small images", STRIPS, sparse("|u1", (400_000, 8, 8)), f"{FIT} --shard 1/2000"
+    yield "low strips in a .npz that become large", PACKED, low_strips, "predict x.npz --fit"
+
+
+def low_strips(path: Path) -> None:
+    """A small file of strips whose digits are 8 rows high."""
+    images = np.zeros((1_000, 8, 4_000), np.uint8)
+    images[:, :, 4:-4:20] = 255
+    np.savez_compressed(path, images)
+
+
 def arrays() -> Bombs:
     """All arrays that unpack to much."""
+    yield from counts()
+    yield from fitted()
     yield from packed_strips()
     yield from truths()
     yield from labels()
@@ -376,6 +409,32 @@ def pictures() -> Bombs:
     """All pictures."""
     for name, (where, make) in PICTURES.items():
         yield name, where, make, f"predict {where}"
+        yield f"{name}, drawn into", where, make, f"predict {where} --annotate r.png"
+
+
+def repeated(start: str, part: str, size: int = 50_000_000) -> Make:
+    """A text of that size in bytes, at most."""
+    return written(start.encode() + part.encode() * ((size - len(start)) // len(part.encode())))
+
+
+def tables() -> Bombs:
+    """All tables of sums."""
+    head = "file,sum,count\n"
+    texts = {
+        "12 million rows": repeated(head, "a,1,1\n"),
+        "a row of 16 million texts": repeated(head, "ā,"),
+        "a header of 16 million texts": repeated(head[:-1], ",ā"),
+        "a row over 12 million lines": repeated(head, '"\n",'),
+        "50 million empty lines": repeated(head, "\n"),
+        "a text that never ends": repeated(head + '"', "x"),
+        "no line at all": repeated("", "\0"),
+        "a number of 90,000 digits": repeated(head + "0.png,", "9", 90_000),
+        "90,000 digits": written(b"file,sum,digits\n0.png,0," + b"0" * 90_000 + b"\n"),
+        "299,999 rows": written(head.encode() + b"".join(b"%x,1,1\n" % n for n in range(299_999))),
+    }
+    for name, make in texts.items():
+        for words in ("check p", "predict p"):
+            yield name, "p/sums.csv", make, words
 
 
 def recipes() -> Bombs:
@@ -393,6 +452,7 @@ def try_bombs(session: Session) -> Iterator[Row]:
     kinds = {
         "arrays that unpack to much": (arrays, "eval reader --data s"),
         "pictures that unpack to much, or take long": (pictures, "predict s.npy"),
+        "tables of sums that unfold": (tables, "check s"),
         "recipes that unfold": (recipes, "train --arch cnn --data s --epochs 1"),
     }
     for number, (fault, (bombs, sound)) in enumerate(kinds.items()):
@@ -411,6 +471,7 @@ def _inputs(session: Session, base: Path, name: str) -> Path:
     for folder, names in (
         ("d", ("s/data0.npy", "s/lab0.npy")),
         ("f", ("digits.npy", "labels.npy")),
+        ("p", ("0.png",)),
     ):
         (place / folder).mkdir()
         for each in names:
@@ -421,7 +482,7 @@ def _inputs(session: Session, base: Path, name: str) -> Path:
 def _case(
     session: Session, base: Path, kind: int, name: str, where: str, make: Make, words: str
 ) -> Case:
-    place = _inputs(session, base, f"{kind}{zlib.crc32(name.encode()):x}")
+    place = _inputs(session, base, f"{kind}{zlib.crc32((name + words).encode()):x}")
     path = place / where
     path.unlink(missing_ok=True)
     make(path)

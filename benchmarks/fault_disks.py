@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 from fault_children import Case, Ended, command, import_all_of, run_all, run_one
 from fault_rows import Row, Session
+from PIL import Image
 
 from digitsum.checkpoint import load_checkpoint
+from digitsum.datasets.picture_folders import names_of_pictures
 from digitsum.datasets.synthesis import compose
 from digitsum.errors import DigitsumError
 
@@ -67,6 +69,8 @@ def _writer(words: str, outputs: str, whole: Callable[[Path, bytes], bool] = _eq
 
 
 SET = "data0.npy data1.npy lab0.npy lab1.npy truth0.npz truth1.npz"
+DRAWN = " ".join(names_of_pictures(9))
+ADAPT = "adapt s --epochs 1 --digits-per-strip 1 --device cpu"
 WRITERS = (
     _writer("predict s.npy --model c.pt --device cpu --out disk/r.csv", "r.csv"),
     _writer("predict s.npy --model c.pt --device cpu --out disk/r.jsonl", "r.jsonl"),
@@ -80,15 +84,24 @@ WRITERS = (
         "m.pt m.last.pt",
         _is_checkpoint,
     ),
+    _writer("predict 0.png --model c.pt --device cpu --annotate disk/r.png", "r.png"),
+    _writer("predict 0.png --model c.pt --device cpu --annotate disk/r.jpg", "r.jpg"),
+    _writer("synth disk --strips 9 --per-strip 1 --pictures", DRAWN),
+    _writer(f"{ADAPT} --out disk/a.pt", "a.pt", _is_checkpoint),
 )
 
 
 def lay_out(place: Path) -> None:
-    """Leaves strips `s.npy`, a set `s/` and a checkpoint `c.pt` of it: the work of a child."""
+    """Leaves strips, pictures and a checkpoint: the work of a child.
+
+    That is `s.npy`, a set `s/`, `c.pt` of it, digits, and `0.png` with its sum in `sums.csv`.
+    """
     made = compose("builtin", 510, (1, 1), seed=5)
     np.save(place / "s.npy", made.images)
     np.save(place / "digits.npy", np.zeros((20, 28, 28), np.uint8))
     np.save(place / "labels.npy", np.arange(20) % 10)
+    Image.fromarray(made.images[0]).save(place / "0.png")
+    (place / "sums.csv").write_text(f"file,sum,count\n0.png,{made.sums[0]},1\n")
     (place / "s").mkdir()
     np.save(place / "s/data0.npy", made.images[:20])
     np.save(place / "s/lab0.npy", made.sums[:20])

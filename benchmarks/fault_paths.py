@@ -48,6 +48,15 @@ INPUTS = (
     ("m/MNIST/raw/train-images-idx3-ubyte", "synth o --digits mnist --mnist-root m --strips 9"),
     ("m/MNIST/raw/train-labels-idx1-ubyte", "synth o --digits mnist --mnist-root m --strips 9"),
     ("m/MNIST/raw/train-images-idx3-ubyte", "train --arch cnn --data mnist --mnist-root m"),
+    ("d/count0.npy", "eval reader --data d"),
+    ("d/count0.npy", "predict d/data0.npy"),
+    ("p/sums.csv", "check p"),
+    ("p/sums.csv", "predict p"),
+    ("p/0.png", "check p"),
+    ("l.csv", "check p --labels l.csv"),
+    ("x.pt", "adapt s --model x.pt --epochs 1"),
+    ("d/lab0.npy", "adapt d --epochs 1"),
+    ("x.png", "predict x.png 0.png --model c.pt --annotate o"),
 )
 OUTPUTS = (
     *(
@@ -62,6 +71,12 @@ OUTPUTS = (
     ("x.onnx", "export c.pt x.onnx"),
     ("x.pt", "train --arch cnn --data s --epochs 1 --out x.pt"),
     ("x.last.pt", "train --arch cnn --data s --epochs 1 --out x.pt"),
+    ("x.png", "predict 0.png --model c.pt --annotate x.png"),
+    ("o", "predict 0.png --model c.pt --annotate o"),
+    ("o/0.png", "predict 0.png --model c.pt --annotate o"),
+    ("o/00000.png", "synth o --strips 9 --pictures"),
+    ("o/sums.csv", "synth o --strips 9 --pictures"),
+    ("x.pt", "adapt s --epochs 1 --digits-per-strip 1 --out x.pt"),
 )
 NOT_DEVICED = ("recipes", "synth", "info", "export", "draw")  # commands without --device
 
@@ -150,6 +165,8 @@ def _cases(
         place = _inputs(session, base, f"{row.fault[-6:].strip()}{number}")
         path = place / where
         _clear(path)
+        if " p" in words:
+            (place / "p").mkdir(exist_ok=True)
         try:
             SPECIAL[kind](path)
         except PermissionError:
@@ -180,12 +197,14 @@ def _clear(path: Path) -> None:
 
 def _sound_beside(place: Path, base: Path) -> None:
     """The files that must be there besides, where a folder holds the special one."""
-    for folder, names in (("d", ("data0.npy", "lab0.npy")), ("f", ("digits.npy", "labels.npy"))):
+    for folder, names in (
+        ("d", ("data0.npy", "lab0.npy")),
+        ("f", ("digits.npy", "labels.npy")),
+        ("p", ("0.png", "sums.csv")),
+    ):
         for name in names if (place / folder).is_dir() else ():
             if not os.path.lexists(place / folder / name):
-                source = {"digits.npy": "digits.npy", "labels.npy": "labels.npy"}.get(
-                    name, f"s/{name}"
-                )
+                source = f"s/{name}" if folder == "d" else name
                 (place / folder / name).symlink_to(base / source)
     raw = place / "m/MNIST/raw"
     for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte") if raw.is_dir() else ():

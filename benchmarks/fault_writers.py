@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from fault_children import Case, Child, Ended, command, import_all_of, run_all, run_one
-from fault_disks import SET, lay_out
+from fault_disks import ADAPT, SET, lay_out
 from fault_rows import Row, Session
+from PIL import Image
 
 from digitsum.checkpoint import load_checkpoint
+from digitsum.datasets.picture_folders import names_of_pictures
 
 TOGETHER = 4  # seconds after which all writers of a round begin: all are there by then
 READERS = 2
@@ -65,6 +67,10 @@ def _checkpoints(disk: Path, wanted: list[dict[str, bytes]]) -> str:
     return "" if last.history == best.history else "checkpoints of two runs"
 
 
+def _checkpoint(disk: Path, wanted: list[dict[str, bytes]]) -> str:
+    return "" if load_checkpoint(disk / "a.pt") else "no checkpoint"
+
+
 KINDS = (
     Kind("predict s{n}.npy --model c.pt --device cpu --out disk/r.csv", ("r.csv",), _of_one),
     Kind("predict s{n}.npy --model c.pt --device cpu --out disk/r.npy", ("r.npy",), _of_one),
@@ -74,6 +80,13 @@ KINDS = (
         ("m.pt", "m.last.pt"),
         _checkpoints,
     ),
+    Kind("predict p{n}.png --model c.pt --device cpu --annotate disk/r.png", ("r.png",), _of_one),
+    Kind(
+        "synth disk --strips 300 --per-strip 1 --pictures --seed {n}",
+        tuple(names_of_pictures(300)),
+        _of_one,
+    ),
+    Kind(f"{ADAPT} --seed {{n}} --out disk/a.pt", ("a.pt",), _checkpoint),
 )
 
 
@@ -250,3 +263,4 @@ def _lay_out(base: Path) -> None:
     images = np.load(base / "s.npy")
     for number in range(INPUTS):
         np.save(base / f"s{number}.npy", np.roll(images, number, axis=0))
+        Image.fromarray(images[number]).resize((84, 80)).save(base / f"p{number}.png")
