@@ -263,4 +263,4 @@ def _lay_out(base: Path) -> None:
     images = np.load(base / "s.npy")
     for number in range(INPUTS):
         np.save(base / f"s{number}.npy", np.roll(images, number, axis=0))
-        Image.fromarray(images[number]).resize((84, 80)).save(base / f"p{number}.png")
+        Image.fromarray(images[number]).save(base / f"p{number}.png")
