@@ -48,7 +48,7 @@ def adapt(
         typer.Option(
             metavar="N",
             help="Number of passes over the training strips.",
-            show_default="so many that 4,000 strips are seen, 5 to 25",
+            show_default="5 to 25, the more the fewer strips there are",
             rich_help_panel=options.RUN,
         ),
     ] = None,
