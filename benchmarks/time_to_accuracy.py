@@ -35,7 +35,7 @@ from measuring import RESULTS, machine, show
 from digitsum.training.events import RESNET_EXACT
 
 NAME = "time_to_accuracy"
-EPOCH = re.compile(r"epoch +(\d+) .*exact-match ([\d.]+)%")
+EPOCH = re.compile(r"epoch +(\d+) .*exact(?:-match)? ([\d.]+)%")  # the reader before says exact
 HERE = Path(__file__).parents[1]
 BEFORE, RECIPE, FAST = "before", "recipe", "fast"
 SIDES = {  # what each adds to `digitsum train`
