@@ -43,15 +43,23 @@ def test_a_hand_is_learnt_from_sums_and_others_are_kept(tmp_path: Path) -> None:
     others = outlined(300, 2, first=400, last=1797)  # digits that it does not learn from
     known = compose("builtin", 200, seed=3).as_strips("known")
     start = digitsum.load("reader")
-    found = digitsum.adapt(outlined(150, 1), out=tmp_path / OUT, epochs=10)
+    found = digitsum.adapt(outlined(150, 1), out=tmp_path / OUT, epochs=5)
     adapted = digitsum.load(tmp_path / OUT)
     before, after = (digitsum.evaluate(m, others).splits["data"] for m in (start, adapted))
     assert after.exact_accuracy > before.exact_accuracy + 4
     assert found.better
     assert digitsum.evaluate(adapted, known).splits["data"].exact_accuracy > 90
-    # what it says of its validation strips is what anyone measures
-    pair = digitsum.compare([start, adapted], outlined(150, 1))
+
+
+@pytest.mark.slow
+def test_one_run_says_of_its_validation_strips_what_anyone_measures(tmp_path: Path) -> None:
+    strips = outlined(600, 1)
+    found = digitsum.adapt(strips, out=tmp_path / OUT, epochs=2)
+    assert found.better
+    adapted = digitsum.load(tmp_path / OUT)
+    pair = digitsum.compare([digitsum.load("reader"), adapted], strips)
     assert pair.split == "val"
+    assert pair.count == 120
     assert pair.pair(1, 0).p_value == found.comparison.pair(1, 0).p_value
     assert [row.metrics for row in pair.models] == [row.metrics for row in found.comparison.models]
     assert adapted.checkpoint.metrics["val"] == found.comparison.models[1].metrics.to_dict()

@@ -80,7 +80,7 @@ def adapt(
 ) -> None:
     """Teach a reader a hand, from strips with their sums.
 
-    A fifth of the strips is not learnt from, and read before and after; of fewer than 150 strips
+    A fifth of the strips is not learnt from, and read before and after; of fewer than 600 strips
     each fifth in turn, by five runs whose mean is kept. If they are not read better after, the
     checkpoint holds the weights of the start, and a line says so. No strip's digits are labelled.
     """

@@ -37,9 +37,9 @@ from digitsum.training.trainer import Trainer, undisturbed
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-FEW = 150  # strips below which there are five runs
+FEW = 600  # strips below which there are five runs
 PASSES = 4_000  # training strips in all epochs together
-PASSES_OF_FIVE = 2_500  # the same in each of five runs
+PASSES_OF_FIVE = 2_000  # the same in each of five runs
 EPOCHS = (5, 25)  # fewest and most
 KEPT = 0.5  # weight of the start in what is written
 DEFAULT = Path("adapted.pt")
@@ -128,8 +128,8 @@ def adapt(
     """Teaches a reader a hand, from strips whose only labels are sums.
 
     50 to 2,000 strips suffice; a fifth of them decides whether the result is better than the start.
-    Of fewer than `FEW` strips a fifth says little: there are five runs, each of which leaves out
-    another fifth. What is written is the mean of all, and all strips decide.
+    Of fewer than `FEW` strips that says little, and one run is a matter of chance: there are five,
+    each of which leaves out another fifth. What is written is their mean, and all strips decide.
 
     Args:
         data: Strips and sums, or what `digitsum.open_data` takes.
