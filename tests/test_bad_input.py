@@ -317,7 +317,7 @@ BAD = [
     ("eval reader --data p", _pictures("file,sum,digits\n0.png,1,2\n"), 1, "add up to 2, and sum"),
     ("eval reader --data p", _pictures("file,sum\n../0.png,1\n"), 1, "inside the folder"),
     ("eval reader --data p", _pictures("file,sum\n0.png\n"), 1, "line 2 has 1 value, its header 2"),
-    ("eval reader --data p", _pictures("file,sum\n" + "x" * 200_000), 1, "has a row of 100,000 char"),
+    ("eval reader --data p", _pictures("file,sum\n" + "x" * 200_000), 1, "has a row of 100,000"),
     ("eval reader --data p", _pictures("file,sum\n0.png,1\n", b"\x89PNG"), 1, "not a readable pi"),
     ("eval reader --data p", _pictures("file,sum\n0.png,1\n", PAGES), 1, "0.png gives 2 strips"),
     ("eval reader --data p", _pictures("file,sum\nsums.csv,1\n"), 1, "is no file of strips"),
