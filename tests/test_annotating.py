@@ -27,6 +27,7 @@ def test_what_is_read_is_not_drawn_over(made: Composition) -> None:
         words = ("predict", "a.png", "b.png", "--model", "model.png", "--overwrite")
         result = run(*words, "--annotate", out)
         assert (result.exit_code, "belongs to what the command reads" in result.stderr) == (2, True)
+        assert not result.stdout  # no header of rows that never come
         assert Path(out).read_bytes() == before
 
 

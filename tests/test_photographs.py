@@ -213,6 +213,7 @@ def test_what_was_read_is_drawn_into_pictures() -> None:
     [
         (["a.png", "b.png"], "x.png", "give a folder, there are 2 pictures"),
         (["a.png", "more/a.png"], "out", "two of the pictures have the same name"),
+        (["a.png"], "x.bmp", "--annotate x.bmp: give a .png, .jpg, .jpeg, or a folder"),
         (["strips.npy"], "x.png", r"strips.npy is none"),
         (["a.png"], "a.png", "a.png"),
     ],

@@ -51,7 +51,7 @@ def annotator(
 def _targets(out: Path, files: Sequence[OpenedFile]) -> dict[str, Path]:
     """What is written for each file."""
     from digitsum.datasets.image_files import InMemoryStrips
-    from digitsum.datasets.pictures import colour_size, is_picture
+    from digitsum.datasets.pictures import SUFFIXES, colour_size, is_picture
 
     for file in files:
         if not isinstance(file, InMemoryStrips) or not is_picture(file.path):
@@ -67,6 +67,8 @@ def _targets(out: Path, files: Sequence[OpenedFile]) -> dict[str, Path]:
                 f"and {path} has {side:,}: write a .png"
             )
         return {str(path): out}
+    if out.suffix.lower() in SUFFIXES and not out.is_dir():
+        raise UsageError(f"--annotate {out}: give a {', '.join(FORMATS)}, or a folder")
     targets = {str(path): out / f"{path.stem}.png" for path in sides}
     if len(set(targets.values())) < len(sides):
         raise UsageError(f"--annotate {out}: two of the pictures have the same name")

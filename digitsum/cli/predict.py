@@ -173,7 +173,7 @@ def predict(
             else nullcontext(_nothing)
         )
         writing = nullcontext(_nothing) if show and out is None else writer
-        with writing as write, drawing as mark, bar as advance:
+        with drawing as mark, writing as write, bar as advance:  # a refusal comes before the header
             for chunk in found:
                 write(chunk)
                 draw(chunk)
