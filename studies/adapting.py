@@ -268,6 +268,8 @@ def draw_figure(cells: Mapping[str, Cell]) -> None:
                     for size, of_size in found.items()
                     if of_size
                 }
+                if not line:
+                    continue
                 means = [statistics.mean(misread) for misread in line.values()]
                 lowest, highest = map(min, line.values()), map(max, line.values())
                 axes.plot(list(line), means, marker="o", markersize=3, label=way)

@@ -261,8 +261,7 @@ def common_rows(models: Sequence[LoadedModel], data: StripSet) -> tuple[str, NDA
     Raises:
         DataError: No such row is left.
     """
-    checkpoints = [m.checkpoint for m in models if is_own(m.checkpoint, data)]
-    own = [split_rows_of(c, data).get("val", np.zeros(0, np.int64)) for c in checkpoints]
+    own = [split_rows_of(m.checkpoint, data)["val"] for m in models if is_own(m.checkpoint, data)]
     if not own:
         return "data", np.arange(len(data))
     rows = reduce(np.intersect1d, own)

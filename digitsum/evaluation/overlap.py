@@ -48,11 +48,10 @@ def is_own(checkpoint: Checkpoint, data: StripSet) -> bool:
 def split_rows_of(checkpoint: Checkpoint, data: StripSet) -> dict[str, NDArray[np.int64]]:
     """Ascending row numbers: `train` and `val` of the run's own strips, `data` of others.
 
-    A reader that was adapted to a few strips has none to validate on.
+    A reader that was adapted to a few strips has none to validate on: then `val` is empty.
     """
     if is_own(checkpoint, data):
-        rows = {split: np.sort(checkpoint.split[split].numpy()) for split in ("train", "val")}
-        return {split: own for split, own in rows.items() if len(own)}
+        return {split: np.sort(checkpoint.split[split].numpy()) for split in ("train", "val")}
     return {"data": np.arange(len(data))}
 
 
@@ -78,7 +77,7 @@ def overlap_of_rows(
     """The same for the strips of these ascending rows of a set."""
     if is_own(checkpoint, data):
         splits = split_rows_of(checkpoint, data)
-        train, val = (int(np.isin(rows, splits.get(name, [])).sum()) for name in ("train", "val"))
+        train, val = (int(np.isin(rows, splits[split]).sum()) for split in ("train", "val"))
         return TrainingOverlap(train, 0 if checkpoint.resumable else val)
     counted = (overlap_of_strips(checkpoint, chunk) for chunk in data.chunks(rows))
     return sum(counted, TrainingOverlap())

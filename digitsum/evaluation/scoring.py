@@ -113,6 +113,8 @@ def evaluate(
     data = as_strip_set(data, fit)
     splits, misread = {}, []
     for name, rows in split_rows_of(model.checkpoint, data).items():
+        if not len(rows):
+            continue
         predictions = predict_rows(model, data, rows, on_progress, digits_per_strip)
         splits[name] = score_rows(predictions, data, rows)
         misread = worst_errors(predictions, data, rows, errors)
