@@ -112,7 +112,7 @@ def timed(folder: Path, side: str, seed: int, whole: bool, mnist_root: Path | No
 
 def digitsum(folder: Path, words: list[str]) -> subprocess.Popen[str]:
     """The command of the digitsum that lies in a folder."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_WAIT_POLICY": "passive"}
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
     return subprocess.Popen(
         [sys.executable, "-m", "digitsum", *words], cwd=folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE if words[0] == "train" else None,

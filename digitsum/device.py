@@ -123,6 +123,20 @@ class DeviceConfig:
         return pixels.to(self.device, non_blocking=True).unsqueeze(1).float() / 255
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Many small operations inside do not share their work on the CPU.
+
+    A thread that sleeps takes longer to wake than such an operation takes.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from conftest import build
 from torch import Tensor, nn
 
 from digitsum.datasets.synthesis import compose
-from digitsum.device import WARM_UP, Call, DeviceConfig, Replayed
+from digitsum.device import WARM_UP, Call, DeviceConfig, Replayed, one_thread
 from digitsum.models import reader, resolve_options
 from digitsum.models.sum_likelihood import log_likelihood
 from digitsum.recipe import Recipe
@@ -132,6 +132,34 @@ def test_what_is_recorded_first_stays_recorded() -> None:
     assert replayed(torch.ones(2), 0.5).tolist() == [2.5] * 2
     assert recorder.replays == 4
     assert seen[-2] == (3,)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("arch", "threads"), [("reader", 1), ("resnet", 2)])
+def test_optimizers_of_small_nets_step_in_one_thread(
+    arch: str, threads: int, two_threads: None
+) -> None:
+    recipe = resolve_options(Recipe(arch=arch, weights="none", device="cpu", precision="fp32"))
+    state = TrainState(build(arch, 168, recipe.options), recipe, 9, CPU, World())
+    seen: list[int] = []
+    for optimizer in state.optimizers:
+        optimizer.register_step_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    state.step(torch.zeros(2, 40, 168, dtype=torch.uint8), torch.tensor([3.0, 4.0]), 0.0)
+    assert seen == [threads] * len(state.optimizers)
+    assert torch.get_num_threads() == 2
+
+
+def test_threads_are_back_after_an_error(two_threads: None) -> None:
+    with pytest.raises(KeyError), one_thread():
+        raise KeyError
+    assert torch.get_num_threads() == 2
 
 
 def test_a_cpu_replays_nothing() -> None:

@@ -44,26 +44,3 @@ def test_freed_blocks_are_not_fetched_from_the_system_again() -> None:
 def test_elsewhere_than_on_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     keep_freed()
-
-
-@pytest.mark.parametrize(("outside", "inside"), [(None, "passive"), ("active", "active")])
-def test_threads_that_wait_do_not_spin_unless_asked_to(outside: str | None, inside: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("OMP_WAIT_POLICY", raising=False)
-        if outside:
-            patch.setenv("OMP_WAIT_POLICY", outside)
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, "--version"], capture_output=True, text=True, check=True
-        )
-    assert done.stdout.splitlines()[-1] == inside
-
-
-PROGRAM = """
-import os, sys
-from digitsum.__main__ import main
-try:
-    main()
-except SystemExit:
-    assert "torch" not in sys.modules  # which reads it as it loads
-    print(os.environ["OMP_WAIT_POLICY"])
-"""

@@ -29,6 +29,7 @@ from digitsum.cli import (
     export,
     info,
     malloc,
+    openmp,
     predict,
     recipes,
     report,
@@ -201,7 +202,7 @@ def main() -> None:
     streams.prepare()
     signals.exit_at_once()
     malloc.keep_freed()
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # see docs/performance.md; before torch
+    openmp.sleep_soon()  # before torch is loaded
     # what torch's C++ logs, with stacks, on the way to an exception that is told in one line
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     try:

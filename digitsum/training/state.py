@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
 from torch import Tensor
 
-from digitsum.device import DeviceConfig
+from digitsum.device import DeviceConfig, one_thread
 from digitsum.models import difference
 from digitsum.models.base import Architecture
 from digitsum.recipe import Recipe
@@ -15,6 +16,8 @@ from digitsum.training.augmentation import warp
 from digitsum.training.distributed import World
 from digitsum.training.optimizers import Average, make_optimizers, make_schedule
 from digitsum.training.restoring import fitted_optimizer, fitted_schedule
+
+SMALL = 10**6  # weights below which another thread takes longer to wake than it saves a step
 
 
 class TrainState:
@@ -83,8 +86,9 @@ class TrainState:
         else:
             given = (pixels, sums, progress) if share == 1 else (pixels, sums, progress, share)
             loss = self.backward(*given)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        with one_thread() if self.parameters < SMALL else nullcontext():
+            for optimizer in self.optimizers:
+                optimizer.step()
         for schedule in self.schedules:
             schedule.step()
         if self.average is not None:
