@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 import digitsum
 from digitsum.cli import app
+from digitsum.datasets.folders import matching
 from digitsum.datasets.synthesis import Composition, write
 from digitsum.errors import DataError
 from digitsum.inference import LoadedModel, load_model
@@ -167,6 +169,30 @@ def test_a_pattern_names_files_in_numeric_order(scans: Path) -> None:
     assert ok("predict", "**/[0-9]*.png").stdout == by_name
     found = digitsum.predict_files("reader", "scans/?.png")
     assert [str(file.path) for file in found.files] == ["scans/1.png", "scans/2.png"]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["**", "**/*", "**/*.png", "deep/**/*.png", "de*/**/x/*", "**/x/**/*.png", "**/**/*"]
+)
+def test_any_folders_are_those_that_python_finds(pattern: str, tmp_path: Path) -> None:
+    for name in ("1.png", "deep/2.png", "deep/x/10.png", "deep/x/[y]/3.png", ".hid/x/4.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = matching(tmp_path / pattern)
+    names = glob.glob(str(tmp_path / pattern), recursive=True)  # noqa: PTH207
+    assert set(found) == {path for path in map(Path, names) if path.is_file()}
+    assert len(found) == len(set(found)) > 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_any_folders_are_not_followed_through_links(scans: Path) -> None:
+    for name in ("a", "b", "c"):
+        (scans / name).symlink_to(scans.resolve(), target_is_directory=True)
+    expected = {scans / "1.png", scans / "2.png", scans / "10.png"}
+    assert expected <= set(matching(Path("**/*.png")))
+    assert len(matching(Path("**/*.png"))) == len(matching(Path("scans/*.png")))
+    assert scans / "a" / "1.png" in matching(Path("scans/a/**/*.png"))  # a link that is named
 
 
 def test_a_file_of_the_very_name_of_a_pattern_wins(scans: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from digitsum.display import counted
@@ -59,17 +60,32 @@ def is_pattern(path: Path) -> bool:
 
 
 def matching(pattern: Path) -> list[Path]:
-    """The files that a pattern names, folder by folder in numeric order; `**` is any folders.
+    """The files that a pattern names, folder by folder in numeric order.
+
+    `**` is any folders, hidden ones and links to folders aside: links may lead round in a circle.
 
     Raises:
         DataError: There is none.
     """
-    # Path.glob would take a name such as `../x*` apart in another way on each Python
-    names = glob.glob(str(pattern), recursive=True)  # noqa: PTH207
-    found = [path for path in map(Path, names) if not path.is_dir()]
+    found = [path for path in map(Path, set(_expanded(pattern))) if not path.is_dir()]
     if not found:
         raise DataError(f"{pattern} does not exist, and as a pattern no file's name matches it")
     return sorted(found, key=lambda path: [by_number(Path(part)) for part in path.parts])
+
+
+def _expanded(pattern: Path) -> Iterator[str]:
+    """All names that match; of several `**`, some may come twice."""
+    parts = pattern.parts
+    if "**" not in parts:
+        # Path.glob would take a name such as `../x*` apart in another way on each Python
+        yield from glob.iglob(str(pattern))  # noqa: PTH207
+        return
+    at = parts.index("**")
+    rest = Path(*(parts[at + 1 :] or ["*"]))
+    for root in glob.iglob(str(Path(*parts[:at]))) if at else ["."]:  # noqa: PTH207
+        for folder, inner, _ in os.walk(root):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            yield from _expanded(glob.escape(folder) / rest)
 
 
 def named(paths: Sequence[Path | str]) -> str:
