@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,13 @@ from conftest import ok, run
 from scipy.ndimage import minimum_filter
 
 import digitsum
-from digitsum.checkpoint import load_checkpoint
+from digitsum.checkpoint import load_checkpoint, save_checkpoint
 from digitsum.checkpoint_paths import bundled_path
 from digitsum.datasets.digits import Digits, load_digits
 from digitsum.datasets.split import folds
 from digitsum.datasets.strips import StripSet
 from digitsum.datasets.synthesis import Composition, compose
-from digitsum.errors import DataError, OutputExistsError, UsageError
+from digitsum.errors import CheckpointError, DataError, OutputExistsError, UsageError
 from digitsum.files import run_lock
 from digitsum.sklearn import DigitSumRegressor
 from digitsum.training.events import Progress, Start
@@ -127,6 +128,22 @@ def test_only_a_reader_is_adapted_and_nothing_is_overwritten(
         digitsum.adapt(strips, out=tmp_path / "x.pt")
     assert not (tmp_path / "x.pt").exists()
     assert (tmp_path / OUT).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(("key", "value"), [("digits_per_strip", "x"), ("lr", -1.0), ("odd", 3)])
+def test_a_start_whose_recipe_is_no_recipe_is_named(
+    key: str, value: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "forged.pt"
+    start = load_checkpoint(bundled_path("reader"))
+    save_checkpoint(replace(start, recipe={**start.recipe, key: value}), path)
+    with pytest.raises(CheckpointError, match=f"forged.pt: .*{key}"):
+        digitsum.adapt("builtin", path, out=tmp_path / "out.pt")
+    with pytest.raises(CheckpointError, match=f"forged.pt: .*{key}"):
+        digitsum.adapt("builtin", str(path), out=tmp_path / "out.pt", lr=0.01)
+    result = run("adapt", "builtin", "--model", path, "--out", tmp_path / "out.pt")
+    assert (result.exit_code, "forged.pt: " in result.stderr) == (1, True)
+    assert not (tmp_path / "out.pt").exists()
 
 
 def test_strips_that_the_start_has_seen_stay_known(tmp_path: Path) -> None:

@@ -86,17 +86,16 @@ def adapt(
     """
     check_output(out, overwrite, [*strip_files(data, labels, mnist_root), *model_files([model])])
 
-    from digitsum.checkpoint import load_checkpoint
-    from digitsum.checkpoint_paths import locate_checkpoint
     from digitsum.cli.display import say, show_table, stderr
     from digitsum.cli.writers import to_json
     from digitsum.datasets import DataOptions
     from digitsum.training.adapting import adapt as adapt_reader
+    from digitsum.training.adapting import load_reader
     from digitsum.training.events import Event, Progress, Start
     from digitsum.training.progress import TrainingDisplay
 
     strips = DataOptions(data, labels, mnist_root, fit).open()
-    known = load_checkpoint(locate_checkpoint(model)).recipe.get("digits_per_strip")
+    known = load_reader(model).recipe.digits_per_strip
     if (asked := options.digit_count(digits_per_strip)) is not None:
         known = None if asked == "any" else asked
     notes = list(digit_notes(known, asked is not None, strips))

@@ -156,11 +156,12 @@ def adapt(
         raise UsageError("a reader is adapted in one process: start digitsum without torchrun")
     path, source = Path(out), locate_checkpoint(model)
     with reserved_output(path, overwrite, [source]):
-        start = load_checkpoint(source)
-        if start.arch != "reader":
-            raise UsageError(f"{model} is of '{start.arch}', and only a reader is adapted")
+        reader = load_reader(model)
+        start = reader.checkpoint
         strips = as_strip_set(data, fit).with_counts(counts)
-        recipe = resolve_options(Recipe.from_dict(_keys(start, len(strips), str(model), keys)))
+        recipe = resolve_options(
+            Recipe.from_dict(_keys(reader.recipe, len(strips), str(model), keys))
+        )
         splits = _splits(len(strips), recipe)
         names = str(model), str(path)
         with ONE_RUN, undisturbed(recipe), shown(progress, on_event) as report:
@@ -178,6 +179,22 @@ def adapt(
         kept = replace(kept, metrics={"epoch": kept.metrics["epoch"], "val": val})
         save_checkpoint(kept, path, overwrite)
         return Adaptation(comparison, better, path, len(runs))
+
+
+def load_reader(model: Path | str) -> LoadedModel:
+    """What a run may start from.
+
+    Args:
+        model: A reader's checkpoint, or `reader`, the bundled weights.
+
+    Raises:
+        CheckpointError: It cannot be read.
+        UsageError: It is of another architecture.
+    """
+    checkpoint = load_checkpoint(locate_checkpoint(model))
+    if checkpoint.arch != "reader":
+        raise UsageError(f"{model} is of '{checkpoint.arch}', and only a reader is adapted")
+    return make_ready(checkpoint, str(model), "cpu", "fp32")
 
 
 def _splits(count: int, recipe: Recipe) -> list[Split]:
@@ -238,14 +255,14 @@ def rest_batch_norm(model: nn.Module) -> None:
             module.eval()
 
 
-def _keys(start: Checkpoint, strips: int, model: str, keys: dict[str, Scalar]) -> dict[str, Scalar]:
+def _keys(start: Recipe, strips: int, model: str, keys: dict[str, Scalar]) -> dict[str, Scalar]:
     """The recipe: that of the start, with a short run in the place of its long one."""
     fewest, most = EPOCHS
     train = max(1.0, (1 - VALIDATION) * strips)
     epochs = min(most, max(fewest, round((PASSES_OF_FIVE if strips < FEW else PASSES) / train)))
     short = {"epochs": epochs, "batch_size": 16, "lr": 0.002, "ema_decay": 0.98, "guide": 0.0}
     run = {"weights": model, "limit": None, "restarts": 0, "device": "auto", "precision": "auto"}
-    return {**start.recipe, **short, **run, **keys}
+    return {**start.to_dict(), **short, **run, **keys}
 
 
 def _mixed(start: Checkpoint, runs: Sequence[Checkpoint], keep: float) -> Checkpoint:
