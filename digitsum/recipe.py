@@ -289,9 +289,19 @@ class _Loader(yaml.SafeLoader):
     """YAML's plain values alone, no merge keys, no whole number that Python would not print."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuses `<<`: before PyYAML 6.0.4 a few lines with it fill all memory."""
+        """Refuses a key that is there twice, of which PyYAML would take the last, and `<<`.
+
+        Before PyYAML 6.0.4 a few lines with `<<` fill all memory.
+        """
         if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
             raise ValueError("merge keys (<<) are not allowed")
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise ValueError(f"line {key.start_mark.line + 1}: {key.value} is there twice")
+            seen.add(key.value)
 
 
 def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:

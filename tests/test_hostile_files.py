@@ -445,6 +445,12 @@ def test_merge_keys_are_refused() -> None:
         merge_sources(Path("r.yaml"))
 
 
+def test_a_key_that_is_there_twice_is_refused() -> None:
+    Path("r.yaml").write_text("arch: cnn\nlr: 0.1\nepochs: 3\nlr: 0.2\n")
+    with pytest.raises(RecipeError, match="r.yaml is not YAML: line 4: lr is there twice"):
+        merge_sources(Path("r.yaml"))
+
+
 @pytest.mark.parametrize("text", ["[" * 20_000, "{a: " * 20_000, "- " * 40_000, "? " * 40_000])
 def test_deep_recipes_are_one_line(text: str) -> None:
     Path("r.yaml").write_text(text)
