@@ -33,7 +33,7 @@ check: .venv/ready ## lint, format, types, and the directions of imports
 
 OPTDIGITS = optdigits-orig.tra
 weights: .venv/ready ## trains the bundled weights: hours; MNIST as for digitsum train, OPTDIGITS=FILE
-	$(BIN)/digitsum train --arch reader --data mnist --set size=base --epochs 16 --batch-size 64 --lr 0.003 --out weights-start.pt --overwrite
+	$(BIN)/digitsum train --arch reader --data mnist --set size=base --set ema_decay=0.998 --set guide=0.1667 --epochs 16 --batch-size 64 --lr 0.003 --out weights-start.pt --overwrite
 	$(BIN)/python scripts/weights.py weights-start.pt --round 1 --run weights-1.pt
 	$(BIN)/python scripts/weights.py weights-1.pt --round 2 --run weights-2.pt
 	$(BIN)/python scripts/weights.py weights-2.pt --round 3 --run weights-3.pt

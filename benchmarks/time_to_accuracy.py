@@ -1,7 +1,8 @@
 """Time to accuracy: how soon `digitsum train` is past the technical report's pretrained ResNet-50.
 
 Usage: python benchmarks/time_to_accuracy.py --before FOLDER [--seeds 3] [--mnist-root FOLDER]
-       python benchmarks/time_to_accuracy.py --whole --seeds 5 [--mnist-root FOLDER]
+       python benchmarks/time_to_accuracy.py --side recipe --whole --seeds 5 [--mnist-root FOLDER]
+       python benchmarks/time_to_accuracy.py --seeds 0 --plot docs/results/time_to_accuracy.png
 
 The reader before it was made faster lies in a worktree:
 
@@ -44,6 +45,12 @@ SIDES = {  # what each adds to `digitsum train`
     FAST: ["--recipe", "fast"],
     "cnn": ["--arch", "cnn"],
 }
+LINES = {  # how a picture names the sides, and draws them
+    FAST: ("--recipe fast", "C1"),
+    RECIPE: ("--arch reader", "C0"),
+    BEFORE: ("--arch reader, at 1a0504c", "0.4"),
+    "cnn": ("--arch cnn", "C2"),
+}
 
 Cell = dict[str, Any]
 
@@ -61,6 +68,9 @@ def measure(
         bool, typer.Option("--whole", help="To the end of the recipe, and mnist-test.")
     ] = False,
     mnist_root: Annotated[Path | None, typer.Option(help="Where MNIST lies.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="A picture of all cells, for which matplotlib is needed.")
+    ] = None,
 ) -> None:
     """Measures time to accuracy."""
     cells = kept()
@@ -75,6 +85,8 @@ def measure(
             document = json.dumps({"cells": cells}, indent=1)
             (RESULTS / f"{NAME}.json").write_text(document + "\n")
     summarize(cells)
+    if plot is not None:
+        draw(cells, plot)
 
 
 def kept() -> dict[str, Cell]:
@@ -155,6 +167,31 @@ def summarize(cells: dict[str, Cell]) -> None:
                 f"{statistics.mean(cell['mnist-test'] for cell in whole):.2f}% of mnist-test, "
                 f"{statistics.median(cell['end'] for cell in whole):.0f} s"
             )
+
+
+def draw(cells: dict[str, Cell], path: Path) -> None:
+    """Accuracy against seconds, a line for each run, beside what the technical report reached."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    with plt.style.context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
+        figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
+        for side, (label, colour) in LINES.items():
+            runs = [c for whole in ("", ", whole") for _, c in of_side(cells, side, whole)]
+            for number, run in enumerate(runs):
+                seconds, exact = zip(*run["epochs"], strict=True)
+                named = {"label": label} if not number else {}
+                axes.plot(seconds, exact, ".-", color=colour, linewidth=1.2, **named)
+        axes.axhline(RESNET_EXACT, color="0.5", linewidth=0.8, linestyle="--")
+        end = axes.get_xlim()[1]
+        axes.text(end, RESNET_EXACT - 1, "the report's pretrained ResNet-50", ha="right", va="top")
+        axes.set(xlabel="seconds from the start of the command", ylim=(0, 100), xlim=(0, None))
+        axes.set(ylabel="exact-match % of validation")
+        axes.legend(frameon=False, loc="lower right")
+        figure.savefig(path, dpi=110)
+    print(f"wrote {path}")
 
 
 def of_side(cells: dict[str, Cell], side: str, whole: str = "") -> Iterator[tuple[str, Cell]]:

@@ -167,6 +167,7 @@ def make(
     plan = ROUNDS[number]
     began = load_checkpoint(locate_checkpoint(start))
     keys = {"arch": "reader", "weights": start, "guide": 0.0, "precision": precision or "auto"}
+    keys |= {"ema_decay": 0.998}
     keys |= {"epochs": plan.epochs, "lr": plan.lr, "batch_size": plan.batch_size, "size": "base"}
     kept = began
     for again in range(plan.runs):

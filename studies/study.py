@@ -36,7 +36,10 @@ RUNS = Path(__file__).parent / "runs"
 PAGE = Path(__file__).parents[1] / "docs" / "studies.md"
 PICTURES = PAGE.with_name("results")
 # the reader's recipe when the studies began; what they compare would not be alike otherwise
-READER = {"size": "base", "epochs": 16, "batch_size": 64, "lr": 0.002}
+READER = {
+    "size": "base", "epochs": 16, "batch_size": 64, "lr": 0.002,
+    "ema_decay": 0.998, "guide": 0.1667,
+}  # fmt: skip
 SHORT = {"epochs": 8, "limit": 12_000}  # where only differences matter
 ACCURACY = "exact-match %"  # heading of columns and axes
 
