@@ -41,6 +41,7 @@ class TrainState:
         self.optimizers = make_optimizers(recipe, model, device)
         self.schedules = [make_schedule(recipe, each, steps) for each in self.optimizers]
         self.average = Average(model, recipe.ema_decay) if recipe.ema_decay else None
+        self.small = self.parameters < SMALL
         replayable = model.replayable and world.size == 1
         parameters = model.parameters()
         self.backward = (
@@ -86,7 +87,7 @@ class TrainState:
         else:
             given = (pixels, sums, progress) if share == 1 else (pixels, sums, progress, share)
             loss = self.backward(*given)
-        with one_thread() if self.parameters < SMALL else nullcontext():
+        with one_thread() if self.small else nullcontext():
             for optimizer in self.optimizers:
                 optimizer.step()
         for schedule in self.schedules:
