@@ -13,7 +13,8 @@ A side is the command itself, in a process of its own: `digitsum train --data mn
 of an epoch. A run is stopped once its line says 94.92% of the validation strips or more; with
 --whole it runs to its end, and its best checkpoint is scored on `mnist-test`. Sides are measured in
 turn, seed by seed, so that each stands beside one on the same machine. Every run is a cell of
-`results/time_to_accuracy.json`, written as it ends; a cell that is there is not measured again.
+`results/time_to_accuracy.json`, under the name of the processor, written as it ends; a cell that is
+there is not measured again.
 """
 
 from __future__ import annotations
@@ -69,11 +70,13 @@ def measure(
     ] = False,
     mnist_root: Annotated[Path | None, typer.Option(help="Where MNIST lies.")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="A picture of all cells, for which matplotlib is needed.")
+        Path | None,
+        typer.Option(help="A picture of this machine's cells, for which matplotlib is needed."),
     ] = None,
 ) -> None:
     """Measures time to accuracy."""
-    cells = kept()
+    measured = kept()
+    cells = measured.setdefault("{processor}, {instructions}".format_map(machine()), {})
     for seed in range(seeds):
         for side in sides or ([FAST] if whole else [FAST, BEFORE]):
             folder = before if side == BEFORE else HERE
@@ -82,17 +85,16 @@ def measure(
                 continue
             print(key, flush=True)
             cells[key] = timed(folder, side, seed, whole, mnist_root)
-            document = json.dumps({"cells": cells}, indent=1)
-            (RESULTS / f"{NAME}.json").write_text(document + "\n")
+            (RESULTS / f"{NAME}.json").write_text(json.dumps(measured, indent=1) + "\n")
     summarize(cells)
     if plot is not None:
         draw(cells, plot)
 
 
-def kept() -> dict[str, Cell]:
-    """The cells that were measured before."""
+def kept() -> dict[str, dict[str, Cell]]:
+    """The cells that were measured before, by processor."""
     path = RESULTS / f"{NAME}.json"
-    return json.loads(path.read_text())["cells"] if path.exists() else {}
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def timed(folder: Path, side: str, seed: int, whole: bool, mnist_root: Path | None) -> Cell:
@@ -170,14 +172,12 @@ def summarize(cells: dict[str, Cell]) -> None:
 
 
 def draw(cells: dict[str, Cell], path: Path) -> None:
-    """Accuracy against seconds, a line for each run on the processor that was measured last."""
+    """Accuracy against seconds, a line for each run."""
     import matplotlib as mpl
 
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
-    last = [cell["on"]["processor"] for cell in cells.values()][-1]
-    cells = {key: cell for key, cell in cells.items() if cell["on"]["processor"] == last}
     with plt.style.context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
         figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
         for side, (label, colour) in LINES.items():

@@ -47,8 +47,12 @@ def sheet(
     ink: int = PEN,
     paper: int = PAPER,
     ruling: int = 150,
+    dotted: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Lines of digits on paper, (H, W) uint8; lengths in heights of a digit."""
+    """Lines of digits on paper, (H, W) uint8; lengths in heights of a digit.
+
+    One digit may be `dotted`, that of this line and place.
+    """
     size = (round(height * (max(map(len, lines)) + 3)), round(height * (2 * len(lines) + 2)))
     image = Image.new("L", size, paper)
     draw = ImageDraw.Draw(image)
@@ -56,11 +60,28 @@ def sheet(
         draw.line((0, height * y, size[0], height * y), fill=ruling, width=2)
     for x in np.arange(0.3, size[0] / height, ruled) if squared else ():
         draw.line((height * x, 0, height * x, size[1]), fill=ruling, width=2)
+    width = max(2, round(pen * height))
     for number, digits in enumerate(lines):
-        for stroke in written(digits, 1.4 * height, height * (1.2 + 2 * number), height, 0.4):
-            draw.line(stroke, fill=ink, width=max(2, round(pen * height)), joint="curve")
+        strokes = written(digits, 1.4 * height, height * (1.2 + 2 * number), height, 0.4)
+        before, own = 0, 0
+        if dotted and dotted[0] == number:
+            before, own = (len(written(digits[:n], 0, 0, 1, 0)) for n in (dotted[1], dotted[1] + 1))
+        for place, stroke in enumerate(strokes):
+            if before <= place < own:
+                for x, y in points(stroke, 0.13 * height):
+                    box = x - width / 2, y - width / 2, x + width / 2, y + width / 2
+                    draw.ellipse(box, fill=ink)
+            else:
+                draw.line(stroke, fill=ink, width=width, joint="curve")
     image = image.rotate(tilt, Image.Resampling.BICUBIC, fillcolor=paper)
     return np.asarray(image.filter(ImageFilter.GaussianBlur(0.8)))
+
+
+def points(stroke: list[tuple[float, float]], apart: float) -> np.ndarray:
+    """Points along a stroke, (n, 2)."""
+    given = np.array(stroke, float)
+    along = np.append(0, np.cumsum(np.hypot(*np.diff(given, axis=0).T)))
+    return np.stack([np.interp(np.arange(0, along[-1], apart), along, xy) for xy in given.T], 1)
 
 
 def lit(page: np.ndarray, shadow: float = 0.5, grain: float = 3) -> np.ndarray:
@@ -98,6 +119,24 @@ def read(reader: LoadedModel, page: np.ndarray) -> list[str]:
 def test_lines_are_found_and_read(reader: LoadedModel, page: np.ndarray) -> None:
     assert is_photograph(page)
     assert read(reader, page) == LINES
+
+
+@needs_opencv
+@pytest.mark.parametrize("place", [(0, 2), (1, 3), (2, 0)])
+@pytest.mark.parametrize("pen", [0.05, 0.09])
+def test_a_digit_of_dots_is_not_lost(
+    reader: LoadedModel, place: tuple[int, int], pen: float
+) -> None:
+    assert read(reader, lit(sheet(LINES, pen=pen, dotted=place))) == LINES
+
+
+@needs_opencv
+def test_dust_is_no_digit(reader: LoadedModel) -> None:
+    page, rng = sheet(LINES).copy(), np.random.default_rng(0)
+    tall, wide = page.shape
+    for y, x in zip(rng.integers(3, tall - 3, 40), rng.integers(3, wide - 3, 40), strict=True):
+        page[y : y + 3, x : x + 2] = PEN
+    assert read(reader, lit(page)) == LINES
 
 
 @needs_opencv

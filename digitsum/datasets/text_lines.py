@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ PITCH = 28  # columns that a digit has in a strip, at least
 REACH = 2.2  # from a digit to the next one in the line, at most
 MOST = 1_500  # pieces that are looked at, the largest
 TOUCHING = 0.04  # gap below which neighbours stay as they stand
+GAP = 0.25  # between the dots and dashes that a broken digit consists of, at most
+MOST_DOTS = 100  # of a digit; more are no strokes
 STROKES = (3.0, 4.0)  # width of a stroke in a strip: MNIST's is some 3.3
 
 
@@ -78,6 +81,16 @@ class Unit(_Boxed):
         self.right, self.bottom = max(self.right, piece.right), max(self.bottom, piece.bottom)
         self.area += piece.area
 
+    @property
+    def is_digit(self) -> bool:
+        """Whether this is large enough for one."""
+        return self.high >= 0.4 * HEIGHT and self.area >= 0.015 * HEIGHT**2
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether this consists of dots and dashes."""
+        return len(self.pieces) > 3 and max(p.area for p in self.pieces) < 0.5 * self.area
+
 
 def pieces_of(ink: Ink, threshold: float) -> tuple[list[Piece], NDArray[np.int32]]:
     """All pieces of ink, and the label of each pixel (H, W)."""
@@ -129,17 +142,18 @@ def digits_of(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Unit]:
     if not large:
         return []
     usual = float(np.median(large))
-    kept = [p for p in kept if p.ink > 0.55 * usual and p.area >= 0.003 * size * size]
+    kept = [p for p in kept if p.ink > 0.55 * usual]
     kept = [
         p
         for p in kept
         if p.ink > 0.85 * usual
         or (p.left > 1 and p.top > 1 and p.right < wide - 1 and p.bottom < tall - 1)
     ]
-    kept.sort(key=lambda piece: -piece.area)
+    kept = sorted(kept, key=lambda piece: -piece.area)[:MOST]
     units: list[Unit] = []
     boxes = np.full((MOST, 4), np.inf)  # of the units: left, top, right, bottom
-    for piece in kept[:MOST]:
+    parts = [p for p in kept if p.area >= 0.003 * size * size]
+    for piece in parts:
         away = _distances(piece, boxes[: len(units)])
         n = int(away.argmin()) if len(units) else 0
         if piece.high < 0.5 * size and len(units) and away[n] < 0.17 * size:
@@ -148,10 +162,56 @@ def digits_of(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Unit]:
             n = len(units)
             units.append(Unit([piece]))
         boxes[n] = units[n].left, units[n].top, units[n].right, units[n].bottom
-    return [u for u in units if u.high >= 0.4 * size and u.area >= 0.015 * size * size]
+    digits = [u for u in units if u.is_digit]
+    rest = [u for u in units if not u.is_digit] + [Unit([p]) for p in kept[len(parts) :]]
+    for group in _joined(rest):
+        if part_of := _broken_beside(group, digits):
+            for piece in group.pieces:
+                part_of.add(piece)
+        elif _is_broken_digit(group, digits):
+            digits.append(group)
+    return digits
 
 
-def _distances(one: Piece, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def _joined(small: Sequence[Unit]) -> list[Unit]:
+    """Units that stand near one another as one: the dots and dashes of a broken digit."""
+    boxes = np.array([(u.left, u.top, u.right, u.bottom) for u in small], float).reshape(-1, 4)
+    owner = np.arange(len(small))
+    for n, unit in enumerate(small):
+        near = _distances(unit, boxes) < GAP * HEIGHT
+        owner[np.isin(owner, owner[near])] = owner[n]
+    members: dict[int, list[Piece]] = {}
+    for unit, root in zip(small, owner.tolist(), strict=True):
+        members.setdefault(root, []).extend(unit.pieces)
+    return [Unit(pieces) for pieces in members.values()]
+
+
+def _broken_beside(group: Unit, digits: Sequence[Unit]) -> Unit | None:
+    """The broken digit that dots and dashes stand beside, if they are a part of it."""
+    for unit in digits:
+        box = np.array([[unit.left, unit.top, unit.right, unit.bottom]], float)
+        near = _distances(group, box)[0] < GAP * HEIGHT
+        high = max(unit.bottom, group.bottom) - min(unit.top, group.top)
+        wide = max(unit.right, group.right) - min(unit.left, group.left)
+        if unit.is_broken and near and high < 1.6 * HEIGHT and wide < 1.2 * HEIGHT:
+            return unit
+    return None
+
+
+def _is_broken_digit(group: Unit, digits: Sequence[Unit]) -> bool:
+    """Whether dots and dashes are as large as a digit, or as two, and in a line with digits."""
+    if not (group.is_digit and len(group.pieces) > 2):
+        return False
+    if not (0.5 * HEIGHT <= group.high <= 1.6 * HEIGHT and group.wide <= 2.2 * HEIGHT):
+        return False
+    return any(
+        min(group.bottom, u.bottom) - max(group.top, u.top) > 0.6 * min(group.high, u.high)
+        and max(u.left - group.right, group.left - u.right) < REACH * HEIGHT
+        for u in digits
+    )
+
+
+def _distances(one: Piece | Unit, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     """From a piece to each of the boxes (n, 4) of left, top, right, bottom, (n,)."""
     across = np.maximum(boxes[:, 0] - one.right, one.left - boxes[:, 2])
     down = np.maximum(boxes[:, 1] - one.bottom, one.top - boxes[:, 3])
@@ -224,6 +284,8 @@ def _drawn(unit: Unit, height: float, ink: Ink, labels: NDArray[np.int32]) -> ND
     near &= own | (labels[rows, columns] == 0)
     grey = np.where(near, ink[rows, columns], 0).astype(np.float32)
     full = float(np.percentile(grey[own], 70))
+    if unit.is_broken:
+        _join_dots(grey, unit, labels[rows, columns], full)
     high, wide = unit.high, unit.right - unit.left
     scale = DIGIT_ROWS / high if 0.6 < high / height < 1.6 else DIGIT_ROWS / height
     scale = min(scale, (ROWS - 4) / high)
@@ -233,6 +295,31 @@ def _drawn(unit: Unit, height: float, ink: Ink, labels: NDArray[np.int32]) -> ND
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     return np.asarray(np.rint(255 * np.clip(1.15 * small, 0, 1)), np.uint8)
+
+
+def _join_dots(
+    grey: NDArray[np.float32], unit: Unit, labels: NDArray[np.int32], ink: float
+) -> None:
+    """Draws lines between dots and dashes, each to its relative neighbours (Toussaint, 1980).
+
+    These are two that have no third nearer to both, so that lines follow the stroke and close its
+    loops. The lines are as wide as the dots.
+    """
+    if len(unit.pieces) > MOST_DOTS:
+        return
+    where = [np.argwhere(labels == piece.label) for piece in unit.pieces]
+    gaps = np.full((len(where), len(where)), np.inf)
+    ends = {}
+    for (a, one), (b, other) in combinations(enumerate(where), 2):
+        apart = np.hypot(*(one[:, None] - other).transpose(2, 0, 1))
+        i, j = divmod(int(apart.argmin()), len(other))
+        gaps[a, b] = gaps[b, a] = apart[i, j]
+        ends[a, b] = one[i, ::-1].tolist(), other[j, ::-1].tolist()
+    wide = float(np.median([p.area / max(p.high, p.wide) for p in unit.pieces]))
+    for (a, b), (start, stop) in ends.items():
+        gap = gaps[a, b]
+        if gap < GAP * HEIGHT and not (np.maximum(gaps[a], gaps[b]) < gap).any():
+            opencv().line(grey, start, stop, ink, max(1, round(wide)))
 
 
 def with_stroke(grey: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

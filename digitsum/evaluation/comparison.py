@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
@@ -40,9 +41,14 @@ class ComparedModel:
     model: str
     arch: str
     parameters: int
-    strips_per_second: float
+    strips_per_second: float  # nan where it was not measured
     overlap: TrainingOverlap  # of its run with these strips
     metrics: Metrics
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether its speed was measured."""
+        return not math.isnan(self.strips_per_second)
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ class Comparison:
                 **row.metrics.to_dict(),
                 "training_overlap": asdict(row.overlap),
             }
-            models.append({key: value for key, value in line.items() if key != "count"})
+            left_out = {"count"} | ({"strips_per_second"} if not row.is_timed else set())
+            models.append({key: value for key, value in line.items() if key not in left_out})
         pairs = [asdict(pair) | {"ci95": list(pair.ci95)} for pair in self.pairs]
         return {"split": self.split, "count": self.count, "models": models, "pairs": pairs}
 
@@ -108,13 +115,14 @@ class Comparison:
         """One row for each model."""
         rows = self.models
         name = split_name(self.split, self.selected_on)
+        speeds = [f"{row.strips_per_second:,.0f}" for row in rows if row.is_timed]
         return Table(
             f"on {counted(self.count, f'{name} strip')}",
             [
                 Column("model", [row.model for row in rows], numeric=False),
                 Column("arch", [row.arch for row in rows], numeric=False, priority=8),
                 Column("parameters", [f"{row.parameters:,}" for row in rows], priority=2),
-                Column("strips/s", [f"{row.strips_per_second:,.0f}" for row in rows], priority=2),
+                *([Column("strips/s", speeds, priority=2)] if speeds else []),
                 *metric_columns([row.metrics for row in rows], groups=[self.split] * len(rows)),
             ],
             selection_note([name]),
@@ -187,11 +195,21 @@ def side_by_side(
     seed: int = 0,
     on_progress: OnProgress = lambda strips: None,
     digits_per_strip: DigitCount = None,
+    timed: bool = True,
 ) -> Comparison:
-    """Does what `compare` does, also for a single model, which has no pair."""
+    """Does what `compare` does, also for a single model, which has no pair.
+
+    Args:
+        models: One or more.
+        data: As `compare`.
+        seed: As `compare`.
+        on_progress: As `compare`.
+        digits_per_strip: As `compare`.
+        timed: Whether the speed of each model is measured.
+    """
     split, rows = common_rows(models, data)
     asked = asked_counts(models, digits_per_strip)
-    speeds = speeds_of(models, data, asked)
+    speeds = speeds_of(models, data, asked) if timed else [math.nan for _ in models]
     predictions = [
         predict_rows(model, data, rows, on_progress, count)
         for model, count in zip(models, asked, strict=True)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from digitsum.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, without_state
-from digitsum.checkpoint_paths import last_path, locate_checkpoint
+from digitsum.checkpoint_paths import locate_checkpoint
 from digitsum.datasets import Sources, as_strip_set
 from digitsum.datasets.split import VALIDATION, Split, folds, split_rows
 from digitsum.datasets.strips import StripSet
@@ -106,6 +106,12 @@ class _Adapter(Trainer):
     def begin_epoch(self) -> None:
         super().begin_epoch()
         rest_batch_norm(self.state.model)
+
+    def run(self) -> Checkpoint:
+        """Trains all epochs; what is scored is not how they end, but its mean with the start."""
+        with self.checkpoints.locked(), self.device.repeatable():
+            self.run_epochs()
+            return self.checkpoints.load(self.checkpoints.last_path)
 
     def validation_loss(self, model: LoadedModel) -> float:
         """Mean loss of a model on the validation strips."""
@@ -215,17 +221,15 @@ def _run(
 ) -> _Run:
     """Trains on one part of the strips and reads the other one before and after."""
     with temporary_folder(Path(names[1])) as folder:
-        run = folder / "run.pt"
-        adapter = _Adapter(recipe, strips, run, report, split=split)
-        adapter.fit()
-        ended = load_checkpoint(last_path(run))
+        adapter = _Adapter(recipe, strips, folder / "run.pt", report, split=split)
+        ended = adapter.run()
     alike = replace(start, recipe=ended.recipe)  # as many digits are known before and after
     both = [
         make_ready(checkpoint, name, recipe.device, "fp32")
         for checkpoint, name in zip((alike, _mixed(start, [ended], keep)), names, strict=True)
     ]
     before, after = (len(split.val) * adapter.validation_loss(each) for each in both)
-    return _Run(ended, side_by_side(both, strips), (before, after))
+    return _Run(ended, side_by_side(both, strips, timed=False), (before, after))
 
 
 def _through(report: OnEvent, number: int, runs: int) -> OnEvent:

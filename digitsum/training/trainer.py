@@ -144,29 +144,33 @@ class Trainer:
             overwrite: Whether checkpoints that are there when it begins are replaced.
         """
         with self.checkpoints.locked(overwrite), self.device.repeatable():
-            self.on_event(self._start_event())
-            while (epoch := self.next_epoch()) <= self.recipe.epochs:
-                clock = EpochClock(self.steps, len(self.data.val))
-                train_loss = self.train_epoch(epoch, clock)
-                speed = clock.strips_per_second
-                val_loss, val = self.validate(self.state.eval_model, self.data.val, epoch)
-                record = EpochRecord(
-                    epoch=epoch,
-                    train_loss=train_loss,
-                    val_loss=val_loss,
-                    val_exact_accuracy=val.exact_accuracy,
-                    val_within_one_accuracy=val.within_one_accuracy,
-                    lr=self.state.lr,
-                    seconds=clock.seconds,
-                    strips_per_second=speed,
-                    best=not self.best or val_loss < self.best["val_loss"],
-                    attempt=self.attempt,
-                )
-                self.keep(record, val)
-                self.on_event(record)
-                if (found := self.passed()) and found.epoch == epoch:
-                    self.on_event(found)
+            self.run_epochs()
             return self.score_checkpoints()
+
+    def run_epochs(self) -> None:
+        """Trains from the next epoch to the last."""
+        self.on_event(self._start_event())
+        while (epoch := self.next_epoch()) <= self.recipe.epochs:
+            clock = EpochClock(self.steps, len(self.data.val))
+            train_loss = self.train_epoch(epoch, clock)
+            speed = clock.strips_per_second
+            val_loss, val = self.validate(self.state.eval_model, self.data.val, epoch)
+            record = EpochRecord(
+                epoch=epoch,
+                train_loss=train_loss,
+                val_loss=val_loss,
+                val_exact_accuracy=val.exact_accuracy,
+                val_within_one_accuracy=val.within_one_accuracy,
+                lr=self.state.lr,
+                seconds=clock.seconds,
+                strips_per_second=speed,
+                best=not self.best or val_loss < self.best["val_loss"],
+                attempt=self.attempt,
+            )
+            self.keep(record, val)
+            self.on_event(record)
+            if (found := self.passed()) and found.epoch == epoch:
+                self.on_event(found)
 
     def train_epoch(self, epoch: int, clock: EpochClock) -> float:
         """One pass over the training split; gives its mean loss."""
