@@ -13,7 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from digitsum.datasets.appearance import Invert, light_on_dark, warn_of_appearance
 from digitsum.datasets.counts import as_counts, in_words
 from digitsum.datasets.folders import named
-from digitsum.datasets.image_files import InMemoryStrips, OpenedFile, files_of, open_image
+from digitsum.datasets.image_files import (
+    InMemoryStrips,
+    OpenedFile,
+    files_of,
+    open_image,
+    unread_notes,
+    unread_places,
+)
 from digitsum.datasets.pairs import counts_path, read_counts
 from digitsum.datasets.photographs import looks_at
 from digitsum.datasets.picture_folders import sums_of
@@ -137,6 +144,7 @@ class FilePredictor:
                 f"taken for plain drawings of one line: {named(sorted(map(str, unread)))}; to read "
                 "photographs of paper: pip install 'digitsum[pictures]'"
             )
+        self.notes += unread_notes([at for file in self.files for at in unread_places(file)])
         if self.broken and not self.files:
             first, count = next(iter(self.broken.values())), len(self.broken)
             raise DataError(f"none of {count} files can be read: {first}") if count > 1 else first

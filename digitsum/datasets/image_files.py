@@ -64,6 +64,7 @@ class InMemoryStrips:
     places: NDArray[np.float32] | None = None  # (W, 2): x and y on it of each column
     is_picture: bool = False  # whether light and dark were told apart when it was opened
     is_unread_photograph: bool = False  # whether it needs what is not installed
+    unread: tuple[Box, ...] = ()  # where something in the line of a photograph was not read
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -85,6 +86,26 @@ def open_images(paths: Sequence[Path], fit: bool = False) -> list[OpenedFile]:
     """
     files = [file for path in paths for file in files_of(path)[0]]
     return [opened for file in files for opened in open_image(file, fit)]
+
+
+def unread_places(file: OpenedFile) -> list[str]:
+    """Where on a photograph something was not read that may be a digit, in words."""
+    if not isinstance(file, InMemoryStrips):
+        return []
+    return [
+        f"{file.path} at {(left + right) // 2}, {(top + bottom) // 2}"
+        for left, top, right, bottom in file.unread
+    ]
+
+
+def unread_notes(places: Sequence[str]) -> list[str]:
+    """A line about such places, if there are any."""
+    if not places:
+        return []
+    return [
+        "not read, though perhaps a digit: something fainter or smaller than the digits beside it, "
+        f"in {named(places)} (pixels from left and top)"
+    ]
 
 
 def files_of(path: Path, taken: Sequence[Path] = ()) -> tuple[list[Path], list[str]]:
@@ -185,7 +206,9 @@ def _lines(grey: NDArray[Any], path: Path, page: int) -> list[InMemoryStrips]:
 
 def _line(path: Path, page: int, number: int | None, line: WrittenLine) -> InMemoryStrips:
     strip = line.strip[None]
-    return InMemoryStrips(path, strip, page, number, line.box, line.places, is_picture=True)
+    return InMemoryStrips(
+        path, strip, page, number, line.box, line.places, is_picture=True, unread=line.unread
+    )
 
 
 def _unpacked(path: Path, fit: bool) -> NDArray[np.uint8]:

@@ -52,7 +52,15 @@ class Levels:
     @property
     def threshold(self) -> float:
         """Ink above which a pixel is written on."""
-        return max(0.34 * self.stroke, self.paper + 4.5 * self.noise, 8)
+        return self._above(0.34)
+
+    @property
+    def faint(self) -> float:
+        """Ink above which a pixel may be written on, with a fainter pen."""
+        return self._above(0.17)
+
+    def _above(self, share: float) -> float:
+        return max(share * self.stroke, self.paper + 4.5 * self.noise, 8)
 
 
 def ink_of(grey: NDArray[np.uint8], kernel: int) -> Ink:

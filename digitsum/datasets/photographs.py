@@ -31,11 +31,13 @@ from digitsum.datasets.text_lines import (
     digits_of,
     height_of_digits,
     in_order,
+    is_beside,
     lines_of,
     mask_of,
     pieces_of,
     slope_of,
     strip_of_units,
+    unread_units,
 )
 from digitsum.errors import DataError
 
@@ -56,11 +58,13 @@ class WrittenLine:
         strip: uint8 (40, W), light on black.
         box: Where the line stands on the page, in pixels: left, top, right, bottom.
         places: The place on the page of each column of the strip, float32 (W, 2), as x and y.
+        unread: Where something in the line was not read that may be a digit, each as `box`.
     """
 
     strip: NDArray[np.uint8]
     box: Box
     places: NDArray[np.float32]
+    unread: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,12 +182,14 @@ def _lines_on(
         pieces, labels = pieces_of(ink, levels.threshold)
         lines = lines_of(digits_of(pieces, ink.shape))
     back = cv2.invertAffineTransform(turn) / scale
+    others = unread_units(ink, mask_of(lines, labels), levels.faint)
     found = []
     for line in lines:
         units = in_order(line)
         strip, anchors = strip_of_units(units, ink, labels)
         places = _places(strip.shape[1], anchors, back)
-        found.append(WrittenLine(strip, _box(units, back), places))
+        unread = [_box([unit], back) for unit in others if is_beside(unit, line)]
+        found.append(WrittenLine(strip, _box(units, back), places, tuple(unread)))
     return found or None
 
 

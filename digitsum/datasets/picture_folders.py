@@ -18,7 +18,7 @@ from digitsum.datasets.appearance import warn_of_appearance
 from digitsum.datasets.counts import as_counts
 from digitsum.datasets.drawings import strip_of
 from digitsum.datasets.folders import left_out, named
-from digitsum.datasets.image_files import open_image
+from digitsum.datasets.image_files import OpenedFile, open_image, unread_notes, unread_places
 from digitsum.datasets.pairs import NUMBERED
 from digitsum.datasets.strips import MIN_WIDTH, ROWS, KnownDigits, StripSet
 from digitsum.datasets.sums_csv import COLUMNS, NAME, SumsTable, is_csv, read_sums
@@ -64,7 +64,7 @@ def open_pictures(folder: Path, labels: Path, name: str) -> StripSet:
     """
     table = read_sums(labels)
     _check_there(folder, table)
-    images = _read(folder, table)
+    images, unread = _read(folder, table)
     sums = np.array([row.sum for row in table.rows], np.int64)
     counts = np.array([row.count or 0 for row in table.rows], np.int64)
     known = table.rows[0].count is not None
@@ -74,7 +74,7 @@ def open_pictures(folder: Path, labels: Path, name: str) -> StripSet:
         [images],
         sums,
         KnownDigits(_truth(table, images.shape[2])),
-        notes=[*table.notes, *_unlabelled(folder, table)],
+        notes=[*table.notes, *_unlabelled(folder, table), *unread_notes(unread)],
         counts=as_counts(counts, labels, sums, images.shape[2]) if known else None,
     )
 
@@ -90,12 +90,18 @@ def _check_there(folder: Path, table: SumsTable) -> None:
         )
 
 
-def _read(folder: Path, table: SumsTable) -> NDArray[np.uint8]:
-    """All strips at once, (N, 40, W), those that are narrower ending in black."""
+def _read(folder: Path, table: SumsTable) -> tuple[NDArray[np.uint8], list[str]]:
+    """All strips at once, (N, 40, W), and where what may be a digit was not read.
+
+    Strips that are narrower than the widest end in black.
+    """
     strips: list[NDArray[np.uint8]] = []
+    unread: list[str] = []
     widest = MIN_WIDTH
     for row in table.rows:
-        strips.append(_strip(folder / row.file))
+        opened = _opened(folder / row.file)
+        unread += unread_places(opened)
+        strips.append(np.asarray(opened[0:1][0]))
         widest = max(widest, strips[-1].shape[1])
         if (held := len(table.rows) * ROWS * widest) > MAX_HELD:
             raise DataError(
@@ -107,18 +113,18 @@ def _read(folder: Path, table: SumsTable) -> NDArray[np.uint8]:
     for place in joined[::-1]:  # each strip leaves memory as it gets its place
         strip = strips.pop()
         place[:, : strip.shape[1]] = strip
-    return joined
+    return joined, unread
 
 
-def _strip(path: Path) -> NDArray[np.uint8]:
-    """The only strip (40, W) of a picture."""
+def _opened(path: Path) -> OpenedFile:
+    """A picture with its only strip."""
     found = open_image(path)
     if (count := sum(file.shape[0] for file in found)) != 1:
         raise DataError(
             f"{path} gives {count:,} strips, one for each of its pages or lines, and has one sum: "
             "split it, or leave it out"
         )
-    return np.asarray(found[0][0:1][0])
+    return found[0]
 
 
 def _truth(table: SumsTable, width: int) -> NDArray[np.int8] | None:

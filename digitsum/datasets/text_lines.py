@@ -40,6 +40,10 @@ class _Boxed:
     def wide(self) -> int:
         return self.right - self.left
 
+    def is_within(self, tall: int, wide: int) -> bool:
+        """Whether this keeps away from the border of a page of this size."""
+        return self.left > 1 and self.top > 1 and self.right < wide - 1 and self.bottom < tall - 1
+
     @property
     def middle(self) -> tuple[float, float]:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
@@ -143,12 +147,7 @@ def digits_of(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Unit]:
         return []
     usual = float(np.median(large))
     kept = [p for p in kept if p.ink > 0.55 * usual]
-    kept = [
-        p
-        for p in kept
-        if p.ink > 0.85 * usual
-        or (p.left > 1 and p.top > 1 and p.right < wide - 1 and p.bottom < tall - 1)
-    ]
+    kept = [p for p in kept if p.ink > 0.85 * usual or p.is_within(tall, wide)]
     kept = sorted(kept, key=lambda piece: -piece.area)[:MOST]
     units: list[Unit] = []
     boxes = np.full((MOST, 4), np.inf)  # of the units: left, top, right, bottom
@@ -202,13 +201,42 @@ def _is_broken_digit(group: Unit, digits: Sequence[Unit]) -> bool:
     """Whether dots and dashes are as large as a digit, or as two, and in a line with digits."""
     if not (group.is_digit and len(group.pieces) > 2):
         return False
-    if not (0.5 * HEIGHT <= group.high <= 1.6 * HEIGHT and group.wide <= 2.2 * HEIGHT):
-        return False
+    size_fits = 0.5 * HEIGHT <= group.high <= 1.6 * HEIGHT and group.wide <= 2.2 * HEIGHT
+    return size_fits and is_beside(group, digits)
+
+
+def is_beside(group: Unit, digits: Sequence[Unit]) -> bool:
+    """Whether this stands in a line with digits."""
     return any(
         min(group.bottom, u.bottom) - max(group.top, u.top) > 0.6 * min(group.high, u.high)
         and max(u.left - group.right, group.left - u.right) < REACH * HEIGHT
         for u in digits
     )
+
+
+def unread_units(ink: Ink, own: NDArray[np.bool_], threshold: float) -> list[Unit]:
+    """What belongs to no digit, and may be one that is fainter or smaller than the others.
+
+    What touches the border is the edge of a shadow more often than a digit.
+
+    Args:
+        ink: Of the page, (H, W).
+        own: Which pixels belong to digits, (H, W).
+        threshold: Ink above which a pixel may be written on.
+    """
+    pieces, labels = pieces_of(ink, threshold)
+    near = opencv().dilate(own.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    read = set(np.unique(labels[near]).tolist())
+    tall, wide = ink.shape
+    rest = [p for p in pieces if p.label not in read and p.is_within(tall, wide)]
+    rest.sort(key=lambda piece: -piece.area)
+    return [
+        group
+        for group in _joined([Unit([piece]) for piece in rest[:MOST]])
+        if group.area >= 0.015 * HEIGHT**2
+        and 0.3 * HEIGHT <= group.high <= 2.2 * HEIGHT
+        and group.wide <= 2.2 * HEIGHT
+    ]
 
 
 def _distances(one: Piece | Unit, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
