@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def test_epochs_and_their_accuracy_are_found(line: str, monkeypatch: pytest.Monk
     assert (int(found[1]), float(found[2])) == (3, 95.25)
 
 
-def test_the_picture_is_of_the_processor_that_was_measured_last(
+def test_the_picture_is_of_this_machine_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
@@ -39,9 +40,12 @@ def test_the_picture_is_of_the_processor_that_was_measured_last(
         return plot(axes, *given, **how)
 
     monkeypatch.setattr(plt.Axes, "plot", kept)
-    run = {"seconds": None, "epochs": [[10.0, 50.0], [20.0, 95.0]], "on": {"processor": "a"}}
-    other = {**run, "epochs": [[5.0, 96.0]], "on": {"processor": "b"}}
-    cells = {"fast, seed 0, whole": run, "fast, seed 0": other, "before, seed 0": other}
-    time_to_accuracy.draw(cells, tmp_path / "picture.png")
-    assert drawn == [((5.0,), (96.0,))] * 2
+    here = "{processor}, {instructions}".format_map(time_to_accuracy.machine())
+    run = {"seconds": 20.0, "epochs": [[10.0, 50.0], [20.0, 95.0]]}
+    other = {"seconds": 5.0, "epochs": [[5.0, 96.0]]}
+    measured = {"another": {"fast, seed 0": run}, here: {"fast, seed 0": other}}
+    (tmp_path / "time_to_accuracy.json").write_text(json.dumps(measured))
+    monkeypatch.setattr(time_to_accuracy, "RESULTS", tmp_path)
+    time_to_accuracy.measure(seeds=0, plot=tmp_path / "picture.png")
+    assert drawn == [((5.0,), (96.0,))]
     assert (tmp_path / "picture.png").stat().st_size > 1000
