@@ -13,8 +13,8 @@ A side is the command itself, in a process of its own: `digitsum train --data mn
 of an epoch. A run is stopped once its line says 94.92% of the validation strips or more; with
 --whole it runs to its end, and its best checkpoint is scored on `mnist-test`. Sides are measured in
 turn, seed by seed, so that each stands beside one on the same machine. Every run is a cell of
-`results/time_to_accuracy.json`, under the name of the processor, written as it ends; a cell that is
-there is not measured again.
+`results/time_to_accuracy.json`, under the processor and its instructions, written as it ends; a
+cell that is there is not measured again.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Lengths are in heights of a digit. A page is scaled so that one is `HEIGHT` pixe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -126,15 +126,15 @@ def height_of_digits(pieces: Sequence[Piece], shape: tuple[int, ...]) -> float:
 def lines_of(units: Sequence[Unit]) -> list[list[Unit]]:
     """The digits of each line, from top to bottom."""
     digits = sorted(units, key=lambda unit: unit.left)
-    owner = np.arange(len(digits))
-    boxes = np.array([(u.left, u.top, u.right, u.bottom) for u in digits]).reshape(-1, 4)
-    left, top, right, bottom = boxes.T
-    for n in range(len(digits)):
+    left, top, right, bottom = _boxes_of(digits).T
+
+    def follow(n: int) -> NDArray[np.bool_]:
         shared = np.minimum(bottom, bottom[n]) - np.maximum(top, top[n])
         least = 0.45 * np.minimum(bottom - top, bottom[n] - top[n])
         near = (left >= left[n]) & (left - right[n] < REACH * HEIGHT) & (shared > least)
-        owner[np.isin(owner, owner[near])] = owner[n]
-    lines = [[digits[n] for n in np.flatnonzero(owner == root)] for root in np.unique(owner)]
+        return np.asarray(near)
+
+    lines = _connected(digits, follow)
     return sorted(lines, key=lambda line: float(np.mean([unit.middle[1] for unit in line])))
 
 
@@ -174,25 +174,17 @@ def digits_of(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Unit]:
 
 def _joined(small: Sequence[Unit]) -> list[Unit]:
     """Units that stand near one another as one: the dots and dashes of a broken digit."""
-    boxes = np.array([(u.left, u.top, u.right, u.bottom) for u in small], float).reshape(-1, 4)
-    owner = np.arange(len(small))
-    for n, unit in enumerate(small):
-        near = _distances(unit, boxes) < GAP * HEIGHT
-        owner[np.isin(owner, owner[near])] = owner[n]
-    members: dict[int, list[Piece]] = {}
-    for unit, root in zip(small, owner.tolist(), strict=True):
-        members.setdefault(root, []).extend(unit.pieces)
-    return [Unit(pieces) for pieces in members.values()]
+    boxes = _boxes_of(small)
+    groups = _connected(small, lambda n: _distances(small[n], boxes) < GAP * HEIGHT)
+    return [Unit([piece for unit in group for piece in unit.pieces]) for group in groups]
 
 
 def _broken_beside(group: Unit, digits: Sequence[Unit]) -> Unit | None:
     """The broken digit that dots and dashes stand beside, if they are a part of it."""
-    for unit in digits:
-        box = np.array([[unit.left, unit.top, unit.right, unit.bottom]], float)
-        near = _distances(group, box)[0] < GAP * HEIGHT
-        high = max(unit.bottom, group.bottom) - min(unit.top, group.top)
-        wide = max(unit.right, group.right) - min(unit.left, group.left)
-        if unit.is_broken and near and high < 1.6 * HEIGHT and wide < 1.2 * HEIGHT:
+    broken = [unit for unit in digits if unit.is_broken]
+    for unit, away in zip(broken, _distances(group, _boxes_of(broken)), strict=True):
+        both = Unit([*unit.pieces, *group.pieces])
+        if away < GAP * HEIGHT and both.high < 1.6 * HEIGHT and both.wide < 1.2 * HEIGHT:
             return unit
     return None
 
@@ -237,6 +229,22 @@ def unread_units(ink: Ink, own: NDArray[np.bool_], threshold: float) -> list[Uni
         and 0.3 * HEIGHT <= group.high <= 2.2 * HEIGHT
         and group.wide <= 2.2 * HEIGHT
     ]
+
+
+def _connected(units: Sequence[Unit], near: Callable[[int], NDArray[np.bool_]]) -> list[list[Unit]]:
+    """Units in groups that hang together; which are near one, by its number, says the callable."""
+    owner = np.arange(len(units))
+    for n in range(len(units)):
+        owner[np.isin(owner, owner[near(n)])] = owner[n]
+    groups: dict[int, list[Unit]] = {}
+    for unit, root in zip(units, owner.tolist(), strict=True):
+        groups.setdefault(root, []).append(unit)
+    return list(groups.values())
+
+
+def _boxes_of(units: Sequence[Unit]) -> NDArray[np.float64]:
+    """Left, top, right and bottom of units, (n, 4)."""
+    return np.array([(u.left, u.top, u.right, u.bottom) for u in units], float).reshape(-1, 4)
 
 
 def _distances(one: Piece | Unit, boxes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -106,7 +106,7 @@ class Comparison:
                 **row.metrics.to_dict(),
                 "training_overlap": asdict(row.overlap),
             }
-            left_out = {"count"} | ({"strips_per_second"} if not row.is_timed else set())
+            left_out = {"count"} if row.is_timed else {"count", "strips_per_second"}
             models.append({key: value for key, value in line.items() if key not in left_out})
         pairs = [asdict(pair) | {"ci95": list(pair.ci95)} for pair in self.pairs]
         return {"split": self.split, "count": self.count, "models": models, "pairs": pairs}
