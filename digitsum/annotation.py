@@ -20,8 +20,9 @@ LARGEST = 200  # pixels that a text is high, at most
 def annotated(path: Path, chunks: Sequence[FilePredictions]) -> Image.Image:
     """The first page of a picture with what was read on it.
 
-    A line on a photograph gets a box, its digits above their places, and its sum behind it. Of a
-    drawing, which is one line, the digits and the sum stand in a corner.
+    A line on a photograph gets a box, its digits above their places, and its sum behind it; what
+    was not read in it, though it may be a digit, gets a red box. Of a drawing, which is one
+    line, the digits and the sum stand in a corner.
 
     Args:
         path: The picture.
@@ -40,7 +41,7 @@ def annotated(path: Path, chunks: Sequence[FilePredictions]) -> Image.Image:
 def _draw_line(pen: Any, width: int, chunk: FilePredictions) -> None:
     prediction = chunk.predictions[0]
     sure = prediction.probability is None or prediction.probability >= CONFIDENT
-    colour = SURE if sure else UNSURE
+    colour = SURE if sure and not chunk.unread else UNSURE
     digits = prediction.digits or []
     if chunk.box is None:
         text = f"{' '.join(map(str, digits))} = {prediction.sum}".lstrip()
@@ -51,6 +52,8 @@ def _draw_line(pen: Any, width: int, chunk: FilePredictions) -> None:
     size = max(12, min(round(0.35 * (bottom - top)), LARGEST))
     thick, pad = max(1, size // 12), size // 4
     pen.rectangle((left - pad, top - pad, right + pad, bottom + pad), outline=colour, width=thick)
+    for x0, y0, x1, y1 in chunk.unread:
+        pen.rectangle((x0 - pad, y0 - pad, x1 + pad, y1 + pad), outline=INK, width=thick)
     font = _font(size)
     for digit, column in zip(digits, prediction.positions or [], strict=False):
         if chunk.places is not None:

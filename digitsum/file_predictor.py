@@ -22,7 +22,7 @@ from digitsum.datasets.image_files import (
     unread_places,
 )
 from digitsum.datasets.pairs import counts_path, read_counts
-from digitsum.datasets.photographs import looks_at
+from digitsum.datasets.photographs import Box, looks_at
 from digitsum.datasets.picture_folders import sums_of
 from digitsum.datasets.pictures import is_multi_picture
 from digitsum.datasets.strips import slices
@@ -44,8 +44,9 @@ class FilePredictions:
     strips: NDArray[np.uint8]  # (n, 40, W)
     predictions: Predictions  # which keep these strips too
     line: int | None = None  # which of several on the page of a photograph, from 1 at the top
-    box: tuple[int, int, int, int] | None = None  # where it stands there: left, top, right, bottom
+    box: Box | None = None  # where it stands there: left, top, right, bottom
     places: NDArray[np.float32] | None = None  # (W, 2): x and y there of each column of the strip
+    unread: tuple[Box, ...] = ()  # where something in the line was not read that may be a digit
 
     def __repr__(self) -> str:
         return f"FilePredictions({self.file}, from strip {self.start}: {self.predictions!r})"
@@ -221,6 +222,7 @@ class FilePredictor:
                     line.line,
                     line.box,
                     line.places,
+                    line.unread,
                 )
 
     def _predict_line(

@@ -14,6 +14,7 @@ from handwriting import written
 from PIL import Image, ImageDraw, ImageFilter
 
 import digitsum
+from digitsum.annotation import INK, SURE
 from digitsum.datasets import open_data
 from digitsum.datasets.drawings import is_photograph, strip_of
 from digitsum.datasets.image_files import open_images
@@ -143,6 +144,11 @@ def test_a_digit_that_is_too_faint_is_said(reader: LoadedModel) -> None:
     x, y = map(int, said.groups())
     assert abs(x - 60 * (1.4 + 2.3)) < 20
     assert abs(y - 60 * 3.7) < 20
+    ok("predict", "faint.png", "--digits-per-strip", "any", "--annotate", "drawn.png")
+    drawn = np.asarray(Image.open("drawn.png")).astype(int)
+    red = (drawn == INK).all(-1)[y - 45 : y + 46, x - 45 : x + 46]
+    assert red.any(0).sum() > 20  # a box around it
+    assert not (drawn == SURE).all(-1)[y - 40 : y + 41].any()  # its line is not drawn as sure
 
 
 @needs_opencv
