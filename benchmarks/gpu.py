@@ -33,7 +33,6 @@ import typer
 from gpu_check import check
 from gpu_session import ARCHS, Session, digitsum
 from measuring import RESULTS
-from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from training_speed import alone, convolutions, made, usual
 
@@ -55,7 +54,7 @@ CANDIDATES = {
     "adamw_0.003": {**CYCLE, "optimizer": "adamw", "lr": 0.003, "weight_decay": 0.01},
 }
 LONG = {"arch": "reader", "epochs": 100, "warp": 1.8, "ema_decay": 0.999}
-RUNS = {
+RUNS: dict[str, dict[str, Any]] = {
     "resnet_report": FROM_SCRATCH,
     "resnet_best": {**CANDIDATES["adamw_0.003"], "epochs": 30},
     **{f"cnn_seed{seed}": {"arch": "cnn", "seed": seed} for seed in range(3)},
@@ -181,8 +180,8 @@ def usually_predicted(
 ) -> None:
     """The same predictions as most people would write them: float32, NCHW, a DataLoader."""
     cls = architecture(model.arch)
-    plain: nn.Module = restore(cls, model.width, model.recipe.options, model.checkpoint.weights)
-    plain = plain.to(device.device).eval()
+    plain = restore(cls, model.width, model.recipe.options, model.checkpoint.weights)
+    plain.to(device.device).eval()
     strips = TensorDataset(torch.from_numpy(images).float().unsqueeze(1) / 255)
     pin_memory = device.device.type == "cuda"
     with torch.no_grad():

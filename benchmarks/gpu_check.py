@@ -83,6 +83,7 @@ def killed(session: Session, folder: Path, arch: str, precision: str) -> dict[st
     begun.send_signal(signal.SIGKILL)
     ended = {"exit_code_killed": begun.wait()}
     if not last_path(run).exists():
+        assert begun.stderr is not None
         return {**ended, "stderr": begun.stderr.read().decode()[-1500:]}
     epochs = len(load_checkpoint(last_path(run)).history)
     resumed = command("train", "--resume", last_path(run), "--device", session.device)

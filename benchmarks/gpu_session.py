@@ -62,7 +62,7 @@ def card() -> dict[str, Any]:
         **machine(),
         "driver": driver,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "python": sys.version.split()[0],
         "numpy": np.__version__,
     }

@@ -98,7 +98,7 @@ def photograph(
         lines.append(source.labels[rows].tolist())
         inked.append(line_of_ink(rng, style, height, source.images[rows]))
     ink = on_sheet(rng, height, inked)  # (H, W), with a margin that is cut off again
-    paper = paper_of(rng, ink.shape)
+    paper = paper_of(rng, (ink.shape[0], ink.shape[1]))
     if kind in ("ruled", "all") or (kind == "page" and rng.random() < 0.3):
         paper = ruled(rng, style, height, paper)
     colour = np.array([[20, 20, 25], [25, 40, 120], [45, 45, 50], [10, 25, 70]][rng.integers(4)])
@@ -151,13 +151,13 @@ def on_sheet(rng: np.random.Generator, height: float, inked: Sequence[Pixels]) -
     return sheet
 
 
-def paper_of(rng: np.random.Generator, shape: tuple[int, ...]) -> Pixels:
+def paper_of(rng: np.random.Generator, shape: tuple[int, int]) -> Pixels:
     """Paper (H, W, 3), from cream to grey, with fibres."""
     level, warm = rng.uniform(185, 245), rng.uniform(0, 0.1)
     colour = level * np.array([1.0, 1 - 0.3 * warm, 1 - warm])
     coarse = rng.normal(0, rng.uniform(0.3, 2.0), (shape[0] // 3 + 1, shape[1] // 3 + 1))
-    fibres = Image.fromarray(coarse.astype(np.float32)).resize(shape[::-1])
-    return (colour[None, None] + np.asarray(fibres)[..., None]).astype(np.float32)
+    fibres = Image.fromarray(coarse.astype(np.float32)).resize((shape[1], shape[0]))
+    return np.asarray(colour[None, None] + np.asarray(fibres)[..., None], np.float32)
 
 
 def ruled(rng: np.random.Generator, style: Style, height: float, paper: Pixels) -> Pixels:
@@ -174,7 +174,7 @@ def ruled(rng: np.random.Generator, style: Style, height: float, paper: Pixels) 
     share = marks[..., None] * np.float32(rng.uniform(*style.ruling) / 0.5)
     paper = paper * (1 - share) + share * colours[rng.integers(4)].astype(np.float32)
     if rng.random() < 0.3:  # a frame around the line, or a red margin line left of it
-        level, thick = np.float32([70, 70, 70]), round(max(2, height * 0.03))
+        level, thick = np.array([70, 70, 70], np.float32), round(max(2, height * 0.03))
         near = round(height * rng.uniform(1.25, 1.5))
         if rng.random() < 0.5:
             paper[:, near : near + thick] = [200, 80, 80]
@@ -247,7 +247,7 @@ def lit(rng: np.random.Generator, style: Style, wide: int, tall: int) -> Pixels:
 
     def across(angle: float) -> Pixels:
         along = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
-        return (along - along.min()) / np.ptp(along)
+        return np.asarray((along - along.min()) / np.ptp(along), np.float32)
 
     dark = rng.uniform(*style.falloff)
     light = dark + (1 - dark) * across(rng.uniform(0, 2 * np.pi))

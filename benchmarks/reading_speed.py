@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -169,7 +169,7 @@ def command(loaded: LoadedModel, data: StripSet, count: int) -> dict[str, object
         whole = time.perf_counter() - begun
     begun = time.perf_counter()
     with torch.inference_mode(), loaded.device.autocast():
-        for pixels in torch.from_numpy(images).split(loaded.device.batch):
+        for pixels in torch.split(torch.from_numpy(images), loaded.device.batch):
             loaded.module(loaded.device.normalize(pixels))
     bare = time.perf_counter() - begun
     row: dict[str, object] = {"strips": count, "predict, s": whole, "bare, s": bare}
@@ -181,7 +181,7 @@ def command(loaded: LoadedModel, data: StripSet, count: int) -> dict[str, object
 def recognition(loaded: LoadedModel, data: StripSet, count: int) -> list[dict[str, object]]:
     """Seconds for a strip and exact-match accuracy of each engine, on the same strips."""
     images, sums = data.images()[:count], data.sums[:count]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, engine in engines(loaded).items():
         engine(images[:2])  # loads what it needs
         begun = time.perf_counter()

@@ -184,10 +184,11 @@ def draw(cells: dict[str, Cell], path: Path) -> None:
             runs = [c for whole in ("", ", whole") for _, c in of_side(cells, side, whole)]
             for number, run in enumerate(runs):
                 seconds, exact = zip(*run["epochs"], strict=True)
-                named = {"label": label} if not number else {}
-                axes.plot(seconds, exact, ".-", color=colour, linewidth=1.2, **named)
+                named = label if not number else None
+                axes.plot(seconds, exact, ".-", color=colour, linewidth=1.2, label=named)
         axes.axhline(RESNET_EXACT, color="0.5", linewidth=0.8, linestyle="--")
-        place = {"transform": axes.get_yaxis_transform(), "ha": "center", "va": "bottom"}
+        place: dict[str, Any] = {"ha": "center", "va": "bottom"}
+        place["transform"] = axes.get_yaxis_transform()
         axes.text(0.6, RESNET_EXACT, "the report's pretrained ResNet-50", **place)
         axes.set(xlabel="seconds from the start of the command", ylim=(0, 100), xlim=(0, None))
         axes.set(ylabel="exact-match % of validation")

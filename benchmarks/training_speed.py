@@ -15,6 +15,7 @@ that a whole training step reaches shows what everything else costs.
 from __future__ import annotations
 
 import time
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
@@ -126,7 +127,7 @@ def usual(recipe: Recipe, device: torch.device, data: StripSet) -> float:
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss = model.loss(model(batch.to(device)), labels.to(device), 1.0)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
             optimizer.step()
         loss.item()
@@ -182,10 +183,7 @@ def alone(shapes: list[Shape], device: DeviceConfig, batch_size: int, repeats: i
         with torch.no_grad():
             gradient = torch.ones_like(convolved(module, x, weight))
 
-        def both(x=x, weight=weight, module=module, gradient=gradient, kept=kept) -> Tensor:
-            return torch.autograd.grad(convolved(module, x, weight), kept, gradient)[0]
-
-        run = device.replayed(both)
+        run = device.replayed(partial(both_ways, module, x, weight, kept, gradient))
         for repeat in range(WARM_UP + 1 + repeats):
             if repeat == WARM_UP + 1:
                 synchronize(device.device)
@@ -196,9 +194,17 @@ def alone(shapes: list[Shape], device: DeviceConfig, batch_size: int, repeats: i
     return batch_size * repeats / seconds
 
 
+def both_ways(
+    module: nn.Conv2d, x: Tensor, weight: Tensor, wanted: tuple[Tensor, ...], gradient: Tensor
+) -> Tensor:
+    """One of the gradients of a convolution, forward and backward."""
+    return torch.autograd.grad(convolved(module, x, weight), wanted, gradient)[0]
+
+
 def convolved(module: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
     """The convolution of a module without its bias."""
-    return nn.functional.conv2d(x, weight, None, module.stride, module.padding)
+    result: Tensor = nn.functional.conv2d(x, weight, None, module.stride, module.padding)
+    return result
 
 
 def synchronize(device: torch.device) -> None:

@@ -9,6 +9,8 @@ number of epochs is enough for the digits to appear; with fewer the example mere
 import sys
 from pathlib import Path
 
+import numpy as np
+
 import digitsum
 
 
@@ -24,7 +26,7 @@ def main(folder: Path, epochs: int = 10, strips: int = 6000) -> float:
     predictions = digitsum.load(checkpoint).predict(new.images)
     for prediction, true in zip(predictions[:5], new.truth.digits[:5], strict=True):
         print(f"predicted {prediction}; the digits are {true[0]} and {true[1]}")
-    accuracy = 100 * float((predictions.digits == new.truth.digits).mean())
+    accuracy = 100 * float(np.mean(predictions.digits == new.truth.digits))
     print(f"digit accuracy on new strips: {accuracy:.1f}%; no digit ever had a label")
     return accuracy
 

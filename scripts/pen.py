@@ -134,7 +134,7 @@ def _distance(lines: NDArray[np.float64]) -> NDArray[np.float32]:
     across = torch.arange(SIDE) + 0.5
     pixels = torch.stack(torch.meshgrid(across, across, indexing="xy"), -1).reshape(1, -1, 2)
     nearest = []
-    for some in torch.from_numpy(lines).float().split(500):
+    for some in torch.split(torch.from_numpy(lines).float(), 500):
         least = torch.full((len(some), SIDE * SIDE), torch.inf)
         for start, end in zip(some.unbind(1), some[:, 1:].unbind(1), strict=False):
             way = (end - start)[:, None]

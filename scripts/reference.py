@@ -10,6 +10,7 @@ import os
 import re
 from pathlib import Path
 
+from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -47,7 +48,9 @@ def commands() -> str:
     """The help of every command, as it is printed."""
     os.environ["COLUMNS"] = WIDTH
     parts = ["# Commands\n\nWritten by `make reference` from the commands themselves."]
-    for name in ["", *get_command(app).commands]:
+    program = get_command(app)
+    assert isinstance(program, TyperGroup)
+    for name in ["", *program.commands]:
         help_text = CliRunner().invoke(app, [*name.split(), "--help"], prog_name="digitsum").stdout
         lines = "\n".join(line.rstrip() for line in help_text.strip().splitlines())
         parts.append(f"## digitsum {name}".rstrip() + f"\n\n```text\n{lines}\n```")

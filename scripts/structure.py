@@ -89,8 +89,9 @@ def documented(path: Path) -> list[bool]:
     """For the module and each public class, function and method, whether it has a docstring."""
     module = ast.parse(path.read_text(encoding="utf-8"))
     found = [ast.get_docstring(module) is not None]
-    for holder in [module, *(n for n in module.body if isinstance(n, ast.ClassDef))]:
-        for node in holder.body:
+    bodies = [module.body, *(n.body for n in module.body if isinstance(n, ast.ClassDef))]
+    for body in bodies:
+        for node in body:
             if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
                 found.append(ast.get_docstring(node) is not None)
     return found

@@ -29,14 +29,13 @@ from __future__ import annotations
 import json
 import platform
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
-from hands import write_strips
+from hands import Hands, write_strips
 from numpy.typing import NDArray
 from optdigits import WHERE
 from optdigits import optdigits as load_optdigits
@@ -56,7 +55,7 @@ from digitsum.cli.malloc import keep_freed
 from digitsum.datasets import open_data
 from digitsum.datasets.digits import Digits, load_digits
 from digitsum.datasets.strips import StripSet
-from digitsum.datasets.synthesis import compose
+from digitsum.datasets.synthesis import Composition, compose
 from digitsum.evaluation.scoring import evaluate
 from digitsum.inference import load_model, make_ready
 from digitsum.training import train
@@ -160,27 +159,36 @@ def make(
     mnist_root: options.MnistRoot = None,
     optdigits: Annotated[Path | None, typer.Option(help=f"For rounds from 6 on: {WHERE}.")] = None,
     precision: options.PrecisionOfRun = None,
-    run: Annotated[Path, typer.Option(help="Checkpoint of this run.")] = Path("weights.pt"),
+    out: Annotated[Path, typer.Option("--run", help="Checkpoint of this run.")] = Path(
+        "weights.pt"
+    ),
 ) -> None:
     """Trains a round, bundles its weights, and measures them."""
     keep_freed()  # as the program does
     plan = ROUNDS[number]
     began = load_checkpoint(locate_checkpoint(start))
-    keys = {"arch": "reader", "weights": start, "guide": 0.0, "precision": precision or "auto"}
+    keys: dict[str, Any] = {"arch": "reader", "weights": start, "guide": 0.0}
+    keys |= {"precision": precision or "auto"}
     keys |= {"ema_decay": 0.998}
     keys |= {"epochs": plan.epochs, "lr": plan.lr, "batch_size": plan.batch_size, "size": "base"}
     kept = began
     for again in range(plan.runs):
         strips = training_strips(plan, again, mnist_root, optdigits)
-        path = run.with_stem(f"{run.stem}-{again + 1}") if plan.runs > 1 else run
-        training = partial(train, strips, out=path, overwrite=True, seed=again, **keys)
-        run_shown(path, lambda on_event, training=training: training(on_event=on_event))
+        path = out.with_stem(f"{out.stem}-{again + 1}") if plan.runs > 1 else out
+        run(strips, path, {**keys, "seed": again})
         kept = mixed(load_checkpoint(path), kept, again / (again + 1))
     if plan.runs > 1 or plan.keep:
         kept = scored(mixed(kept, began, plan.keep), strips)
-        save_checkpoint(kept, run)
+        save_checkpoint(kept, out)
     bundle(kept)
     measure(mnist_root, optdigits)
+
+
+def run(strips: StripSet, path: Path, keys: dict[str, Any]) -> None:
+    """One run, with the display of `digitsum train`."""
+    run_shown(
+        path, lambda on_event: train(strips, out=path, overwrite=True, on_event=on_event, **keys)
+    )
 
 
 def mixed(kept: Checkpoint, other: Checkpoint, share: float) -> Checkpoint:
@@ -233,7 +241,7 @@ def measure(mnist_root: Path | None, optdigits: Path | None) -> None:
 
 
 def training_strips(
-    plan: Round, again: int, mnist_root: Path | None, optdigits: Path | None
+    plan: Round, again: int, mnist_root: Path | None = None, optdigits: Path | None = None
 ) -> StripSet:
     """The strips of all components of a round with sums and counts, and without their digits.
 
@@ -249,10 +257,11 @@ def training_strips(
         digits = digits_of(component.source, rng, mnist_root, optdigits)
         if component.augment_digits:
             digits = augment_digits(digits, rng)
-        if component.hands:
-            made = write_strips(digits, component.count, rng)
-        else:
-            made = compose(digits, component.count, seed=seed)
+        made: Hands | Composition = (
+            write_strips(digits, component.count, rng)
+            if component.hands
+            else compose(digits, component.count, seed=seed)
+        )
         images.append(augment_strips(made.images, rng) if component.augment_strips else made.images)
         sums.append(made.sums)
         counts.append(made.counts)
@@ -344,7 +353,7 @@ def blur(images: NDArray[np.uint8], brightness: float) -> NDArray[np.uint8]:
     blurred = images.astype(np.float32)
     for axis in (1, 2):
         blurred = convolve1d(blurred, kernel, axis=axis, mode="constant")
-    return np.clip(np.rint(blurred * brightness), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(blurred * brightness), 0, 255), np.uint8)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ reader's checkpoint of a run on `mnist`, they are its own validation strips.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -83,9 +84,10 @@ def of_the_run(model: LoadedModel) -> StripSet:
 def of_the_last_round() -> StripSet:
     """The plain MNIST strips among the validation strips of the bundled weights' last round."""
     final = ROUNDS[max(ROUNDS)]
-    strips = training_strips(final, None)
-    rows = split_rows(len(strips), 0).val
-    return taken(strips, np.sort(rows[rows < final.components[0].count]))
+    rows = split_rows(sum(component.count for component in final.components), 0).val
+    plain = final.components[0]  # the first rows
+    strips = training_strips(replace(final, components=(plain,)), 0)
+    return taken(strips, np.sort(rows[rows < plain.count]))
 
 
 def study(

@@ -56,8 +56,8 @@ def digit_supervised(recipe: Recipe, data: StripSet) -> LoadedModel:
     digits = torch.from_numpy(truth).long().to(device.device)
     torch.manual_seed(recipe.seed)
     model = create(architecture(recipe.arch), data.width, recipe.options)
-    model.loss = lambda outputs, labels, progress: (  # type: ignore[method-assign]
-        -string_likelihood(outputs, labels).mean()
+    model.loss = lambda outputs, sums, progress: (  # type: ignore[method-assign]
+        -string_likelihood(outputs, sums).mean()  # which are the digits here
     )
     state = TrainState(model, recipe, strips.steps(), device, world)
     for epoch in range(recipe.epochs):
