@@ -203,6 +203,7 @@ def test_the_command_says_what_it_gained(folder: Path) -> None:
     document = json.loads(found.stdout)
     assert not document["better"]
     assert len(document["models"]) == 2
+    assert document["val_loss"][0] == document["val_loss"][1]  # all of the start is kept
     assert "these are the weights of the start" in found.stderr
     assert "--overwrite" in run("adapt", folder, *TWO, "--out", OUT).stderr
     assert ok("info", OUT, "--json").stdout

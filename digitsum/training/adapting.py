@@ -51,16 +51,21 @@ class Adaptation(Tabular):
 
     Attributes:
         comparison: The reader before and after, on the validation strips.
-        better: Whether they are read better than before, by likelihood. If not, the weights that
-            were written are those of the start.
+        val_loss: Mean loss of these strips before and after, in nats.
         path: The checkpoint that was written.
         runs: How many runs there were. Of several, each was validated on another fifth.
     """
 
     comparison: Comparison
-    better: bool
+    val_loss: tuple[float, float]
     path: Path
     runs: int = 1
+
+    @property
+    def better(self) -> bool:
+        """Whether the loss is lower after; if not, the weights written are those of the start."""
+        before, after = self.val_loss
+        return after < before
 
     def __repr__(self) -> str:
         before, after = (row.metrics.exact_accuracy for row in self.comparison.models)
@@ -68,26 +73,30 @@ class Adaptation(Tabular):
 
     def to_dict(self) -> dict[str, object]:
         """The JSON of `digitsum adapt`."""
-        return {"path": str(self.path), "better": self.better, **self.comparison.to_dict()}
+        own = {"path": str(self.path), "better": self.better, "val_loss": list(self.val_loss)}
+        return {**own, **self.comparison.to_dict()}
 
     def table(self) -> Table:
-        """Exact-match accuracy before and after, and what the paired test says."""
+        """Loss and exact-match accuracy before and after, and what the paired test says."""
         before, after = self.comparison.models
         pair = self.comparison.pair(1, 0)
         low, high = pair.ci95
         rows = [before.metrics, after.metrics]
         return Table(
-            f"on {self.comparison.count:,} validation strips",
+            f"on {self.comparison.count:,} validation strips"
+            + (", each read by a run without it" if self.runs > 1 else ""),
             [
                 Column("", ["before", "after"], numeric=False),
+                Column("loss", [f"{loss:.4f}" for loss in self.val_loss]),
                 Column("exact-match %", [f"{row.exact_accuracy:.2f}" for row in rows]),
                 Column("MAE", [f"{row.mae:.3f}" for row in rows], priority=1),
                 Column("difference", ["", f"{pair.difference:+.2f}"]),
                 Column("95% interval", ["", f"{low:+.2f} to {high:+.2f}"], priority=2),
                 Column("McNemar p", ["", f"{pair.p_value:.3f}"]),
             ],
-            "validation decided whether the weights after are kept"
-            + ("; each strip was read by a run without it" if self.runs > 1 else ""),
+            "the weights after are kept, as the loss is lower"
+            if self.better
+            else "the weights before are kept, as the loss is not lower",
         )
 
 
@@ -177,14 +186,17 @@ def adapt(
                 for split, tell in zip(splits, told, strict=True)
             ]
         comparison = pooled([run.comparison for run in runs], strips)
-        before, after = (sum(run.losses[side] for run in runs) for side in (0, 1))
+        before, after = (
+            sum(run.losses[side] for run in runs) / comparison.count for side in (0, 1)
+        )
+        found = Adaptation(comparison, (before, after), path, len(runs))
         kept = _mixed(start, [run.ended for run in runs], keep)
-        if not (better := after < before):
+        if not found.better:
             kept = replace(kept, weights=start.weights)
-        val = comparison.models[int(better)].metrics.to_dict()
+        val = comparison.models[int(found.better)].metrics.to_dict()
         kept = replace(kept, metrics={"epoch": kept.metrics["epoch"], "val": val})
         save_checkpoint(kept, path, overwrite)
-        return Adaptation(comparison, better, path, len(runs))
+        return found
 
 
 def load_reader(model: Path | str) -> LoadedModel:
