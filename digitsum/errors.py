@@ -74,6 +74,7 @@ class DataWarning(UserWarning):
 # what NumPy, torch, its allocators, oneDNN, CUDA, the loader and the threads of Python and C++ say
 _OUT_OF_MEMORY = re.compile(
     r"(?:out of|not enough|(?:can't|cannot|could not|unable to) (?:allocate|create a|mmap)) *memory"
+    r"|could not create a primitive$"
     r"|DefaultCPUAllocator|bad_alloc|ALLOC_FAILED|failed to map segment|array is too big"
     r"|invalid buffer size|storage size calculation overflowed|maximum allowed dimension exceeded"
     r"|can't start new thread|resource temporarily unavailable",

@@ -18,6 +18,7 @@ SAID = [  # by libraries, of kinds that a test cannot bring about everywhere
                  "allocate memory: you tried to allocate 4000 bytes. Error code 12"),
     RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4000 bytes."),
     RuntimeError("std::bad_alloc"), RuntimeError("could not create a memory object"),
+    RuntimeError("could not create a primitive"),
     RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when"),
     RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
     RuntimeError("Invalid buffer size: 12.3 GiB"), RuntimeError("can't start new thread"),
@@ -46,7 +47,8 @@ def test_what_is_too_large_for_any_memory_is_told() -> None:
 
 
 def test_other_failures_are_not_taken_for_it() -> None:
-    for error in (RuntimeError("a bug"), DataError("out of memory.npy does not exist"), None):
+    others = ("a bug", "could not create a primitive descriptor for the convolution")
+    for error in (*map(RuntimeError, others), DataError("out of memory.npy does not exist"), None):
         assert not is_out_of_memory(error)
 
 
