@@ -32,6 +32,11 @@ from digitsum.recipe import Recipe
 from digitsum.training import train
 from digitsum.training.events import OnEvent, Result
 
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # as under nohup: what is ignored here is ignored by the programs that tests start, what has a
+    # handler is not
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
+
 MNIST = Path(__file__).parents[2] / "shared" / "mnist"
 
 needs_mnist = pytest.mark.skipif(
