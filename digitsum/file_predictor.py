@@ -37,16 +37,27 @@ NONE = np.zeros((0, 40, 28), np.uint8)  # no strips
 
 @dataclass(frozen=True)
 class FilePredictions:
-    """Predictions for consecutive strips of one file."""
+    """Predictions for consecutive strips of one file.
 
-    file: str  # its path
-    start: int  # number of the first strip in the file; a picture has one for each page
-    strips: NDArray[np.uint8]  # (n, 40, W)
-    predictions: Predictions  # which keep these strips too
-    line: int | None = None  # which of several on the page of a photograph, from 1 at the top
-    box: Box | None = None  # where it stands there: left, top, right, bottom
-    places: NDArray[np.float32] | None = None  # (W, 2): x and y there of each column of the strip
-    unread: tuple[Box, ...] = ()  # where something in the line was not read that may be a digit
+    Attributes:
+        file: Its path.
+        start: Number of the first strip in the file; a picture has one for each page.
+        strips: (n, 40, W) uint8.
+        predictions: Which keep these strips too.
+        line: Which of several on the page of a photograph, from 1 at the top.
+        box: Where it stands there: left, top, right, bottom, in pixels.
+        places: x and y there of each column of the strip, (W, 2).
+        unread: Where something in the line was not read that may be a digit, each as `box`.
+    """
+
+    file: str
+    start: int
+    strips: NDArray[np.uint8]
+    predictions: Predictions
+    line: int | None = None
+    box: Box | None = None
+    places: NDArray[np.float32] | None = None
+    unread: tuple[Box, ...] = ()
 
     def __repr__(self) -> str:
         return f"FilePredictions({self.file}, from strip {self.start}: {self.predictions!r})"

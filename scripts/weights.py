@@ -168,8 +168,7 @@ def make(
     plan = ROUNDS[number]
     began = load_checkpoint(locate_checkpoint(start))
     keys: dict[str, Any] = {"arch": "reader", "weights": start, "guide": 0.0}
-    keys |= {"precision": precision or "auto"}
-    keys |= {"ema_decay": 0.998}
+    keys |= {"precision": precision or "auto", "ema_decay": 0.998}
     keys |= {"epochs": plan.epochs, "lr": plan.lr, "batch_size": plan.batch_size, "size": "base"}
     kept = began
     for again in range(plan.runs):
