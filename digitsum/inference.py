@@ -16,6 +16,7 @@ from digitsum.ambient import default_settings
 from digitsum.checkpoint import Checkpoint, load_checkpoint
 from digitsum.checkpoint_paths import locate_checkpoint
 from digitsum.coercion import plain
+from digitsum.cropping import ALIGNED, Batch, cropped_batches, crops_on
 from digitsum.datasets import NAMES
 from digitsum.datasets.appearance import Invert, light_on_dark, warn_of_appearance
 from digitsum.datasets.arrays import as_strips
@@ -192,8 +193,8 @@ class LoadedModel:
             DataError: These are not uint8 strips, or not of a width that the model takes.
             CheckpointError: The model's outputs are no sums, as its weights overflow.
         """
-        found = [made for _, made in self._batches(strips, known_count, counts)]
-        return Predictions.concatenate(found)
+        made = self._batches(strips, known_count, counts)
+        return _in_order([(batch.rows, found) for batch, _, found in made])
 
     @default_settings()
     @torch.inference_mode()
@@ -208,36 +209,43 @@ class LoadedModel:
         That is the probabilities (N, T, 11) of blank and each digit in each column, float32 on the
         CPU; None if the model has no columns.
         """
-        found, columns = [], []
-        for outputs, made in self._batches(strips, known_count, counts):
-            found.append(made)
-            if (seen := self.module.column_probabilities(outputs)) is not None:
-                columns.append(seen.float().cpu())
-        return Predictions.concatenate(found), torch.cat(columns) if columns else None
+        made, columns = [], None
+        for batch, outputs, found in self._batches(strips, known_count, counts):
+            made.append((batch.rows, found))
+            if (seen := self.module.column_probabilities(outputs)) is None:
+                continue
+            if columns is None:  # those that were cut off are blank
+                whole = -(-strips.shape[2] // ALIGNED) if self.module.crops else seen.shape[1]
+                columns = torch.zeros(len(strips), whole, seen.shape[2])
+                columns[..., 0] = 1
+            at = batch.left[:, None] // ALIGNED + torch.arange(seen.shape[1])
+            columns[batch.rows[:, None], at] = seen.float().cpu()
+        return _in_order(made), columns
 
     def _batches(
         self, strips: NDArray[np.uint8], known_count: int | None, counts: NDArray[np.int64] | None
-    ) -> Iterator[tuple[Any, Predictions]]:
-        """The outputs for each batch, and what they say; see `predict_strips`."""
+    ) -> Iterator[tuple[Batch, Any, Predictions]]:
+        """Some strips at a time, the outputs for them, and what they say; see `predict_strips`."""
         if strips.dtype != np.uint8 or strips.ndim != 3 or strips.shape[1] != ROWS:
             raise DataError(
                 f"cannot predict {strips.dtype} of shape {strips.shape}: strips are uint8 "
                 f"(N, {ROWS}, W), light digits on black in 0..255"
             )
-        batch, at = at_once(self.device.batch, strips.shape[2]), 0
-        writable = np.require(strips, requirements=("C", "W"))  # torch warns of others
-        for pixels in torch.split(torch.from_numpy(writable), batch):
+        size = at_once(self.device.batch, strips.shape[2])
+        pixels = torch.from_numpy(np.require(strips, requirements=("C", "W")))  # or torch warns
+        digits = known_count or 0 if counts is None else int(counts.max(initial=0))
+        crop = self.module.crops and crops_on(self.device.device)
+        for batch in cropped_batches(pixels, size, crop, digits):
             with self.device.autocast():
-                outputs = self.module(self.device.normalize(pixels))
+                outputs = self.module(self.device.normalize(batch.strips))
             if isinstance(outputs, torch.Tensor):
                 self._check_finite(not outputs.isnan().any())
             if counts is None:
                 found = self.module.predict(outputs, known_count)
             else:
-                found = self.module.predict_counted(outputs, counts[at : at + batch])
+                found = self.module.predict_counted(outputs, counts[batch.rows.numpy()])
             self._check_finite((np.abs(found.value) < LARGEST_SUM).all())
-            at += batch
-            yield outputs, found
+            yield batch, outputs, _shifted(found, batch)
 
     def _check_finite(self, fine: bool | np.bool_) -> None:
         """Refuses outputs that are not: weights that are finite, all of them, may overflow."""
@@ -257,6 +265,20 @@ class LoadedModel:
         strip = np.zeros((1, ROWS, width), np.uint8)
         strip[..., width // 2 :] = 255
         return self.predict_strips(strip, known_count)
+
+
+def _shifted(found: Predictions, batch: Batch) -> Predictions:
+    """Predictions of a batch, whose positions are those in the strips that it was cut out of."""
+    if found.positions is None:
+        return found
+    moved = found.positions + batch.left.numpy().astype(np.int32)[:, None]
+    return replace(found, positions=np.where(found.positions < 0, -1, moved))
+
+
+def _in_order(found: list[tuple[torch.Tensor, Predictions]]) -> Predictions:
+    """Predictions of strips of these rows in the order of the rows."""
+    rows = torch.cat([each for each, _ in found]).numpy()
+    return Predictions.concatenate([each for _, each in found]).in_order(rows.argsort())
 
 
 def load_model(

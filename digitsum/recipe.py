@@ -25,6 +25,7 @@ from digitsum.file_kinds import UnreadableFileError, open_regular
 Scalar = str | int | float | bool | None
 
 MAX_BYTES = 100_000  # a recipe is a page of text
+LATER = {"pct_start", "crop"}  # keys that checkpoints from before them do not have
 LONGEST = 100  # characters of a whole number; of thousands, Python prints none
 
 
@@ -53,10 +54,13 @@ class Recipe:
         lr: Learning rate, the highest one that the schedule reaches.
         weight_decay: Weight decay of the optimizer.
         schedule: `constant` or `one_cycle`.
+        pct_start: Share of the run in which the rate of `one_cycle` rises.
         weights: What training starts from; each architecture says what it takes.
         seed: Random seed for initialisation, order, dropout and elastic distortion.
         split_seed: Random seed for the split into training and validation strips.
         limit: Number of training strips at most; None for all.
+        crop: Black columns at the sides of the strips of a step are left out, but for so many
+            pixels; 0 leaves strips as they are. It needs an architecture that takes any width.
         warp: Elastic distortion of training strips, a standard deviation in pixels; 0 for none.
         ema_decay: Decay of the average over steps whose weights are kept; 0 for no average.
         restarts: Number of fresh starts at most, where a quarter of the run has taught nothing.
@@ -76,12 +80,14 @@ class Recipe:
     lr: float = _limits("a number above 0", lambda v: 0 < v < float("inf"))
     weight_decay: float = _limits("a number from 0 up", lambda v: 0 <= v < float("inf"))
     schedule: str = _one_of("constant", "one_cycle")
+    pct_start: float = _limits("a number in 0..1", lambda v: 0 <= v <= 1, 0.3)
     weights: str = "none"
     seed: int = _limits("a whole number in 0..4294967295", lambda v: 0 <= v < 2**32, 0)
     split_seed: int = _limits("a whole number in 0..4294967295", lambda v: 0 <= v < 2**32, 0)
     limit: int | None = _limits(
         "a whole number from 1 up, or null", lambda v: v is None or v >= 1, None
     )
+    crop: int = _limits("a number of pixels from 0 up", lambda v: v >= 0, 0)
     warp: float = _limits("a number of pixels in 0..10", lambda v: 0 <= v <= 10, 0.0)
     ema_decay: float = _limits("a number from 0 up and below 1", lambda v: 0 <= v < 1, 0.0)
     restarts: int = _limits("a whole number in 0..10", lambda v: 0 <= v <= 10, 0)
@@ -94,7 +100,7 @@ class Recipe:
         arch = plain(arch)
         given = plain({**options, **keys, "arch": arch})
         common = {f.name: f for f in fields(self) if f.name != "options"}
-        complete = common.keys() <= given.keys()  # as `to_dict` gives them
+        complete = common.keys() - LATER <= given.keys()  # as `to_dict` gives them
         own = _own_recipe(arch, complete)
         defaults = {name: f.default for name, f in common.items() if f.default is not MISSING}
         merged: dict[str, Any] = {**defaults, **own, **given}

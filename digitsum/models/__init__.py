@@ -99,8 +99,8 @@ def resolve_options(recipe: Recipe) -> Recipe:
 
     Raises:
         UsageError: There is no such architecture.
-        RecipeError: An option is unknown or of the wrong type, or weights are named for an
-            architecture that starts fresh.
+        RecipeError: An option is unknown or of the wrong type, weights are named for an
+            architecture that starts fresh, or strips are cropped for one of a single width.
     """
     cls = architecture(recipe.arch)
     options = check_options(cls, recipe.arch, recipe.options)
@@ -109,6 +109,10 @@ def resolve_options(recipe: Recipe) -> Recipe:
         raise RecipeError(
             f"weights: {recipe.weights!r} is not allowed: {recipe.arch} takes none, it starts "
             f"fresh; {' and '.join(able)} start from weights"
+        )
+    if recipe.crop and not cls.crops:
+        raise RecipeError(
+            f"crop: {recipe.crop} is not allowed: {recipe.arch} takes whole strips; give 0"
         )
     return replace(recipe, options=options)
 

@@ -32,6 +32,7 @@ class Architecture(nn.Module, ABC):
     """
 
     any_width: ClassVar[bool] = False  # whether it takes strips of other widths too
+    crops: ClassVar[bool] = False  # whether it takes strips without the black at their sides
     folds_batch_norm: ClassVar[bool] = False  # whether `fold_batch_norm` is right for its layers
     uses_digit_count: ClassVar[bool] = True  # whether a known number of digits changes predictions
     export_names: ClassVar[tuple[str, ...]] = ()  # of what `export` gives, in order

@@ -126,7 +126,7 @@ class Int8Model(Architecture):
             the largest that can stand there.
     """
 
-    any_width = True
+    any_width = crops = True
 
     def __init__(
         self, model: Architecture, stages: Sequence[nn.Module], head: nn.Linear, samples: Tensor

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from digitsum.cropping import crops_on, random_crop, written
 from digitsum.datasets.split import Split, split_rows
 from digitsum.datasets.strips import StripSet, strip_hashes
 from digitsum.display import counted
@@ -19,6 +20,7 @@ from digitsum.errors import DataError, DataWarning, UsageError
 from digitsum.recipe import Recipe
 from digitsum.training.distributed import World
 
+TOGETHER = 8  # batches that are sorted by width together
 BY_CHANCE = 0.01  # of the validation strips: strips of one digit may be alike
 
 
@@ -39,6 +41,7 @@ class TrainingData:
             than the recipe; else None.
         train: Row numbers of the training split, int64.
         val: Row numbers of the validation split, int64.
+        digits: How many digits a strip holds at most, as far as that is known.
 
     Raises:
         DataError: They are too few.
@@ -77,6 +80,12 @@ class TrainingData:
             self.counts = torch.from_numpy(data.counts.astype(np.int64)).to(device)
         self.trained_on, self.selected_on = self._hashes(self.train), self._hashes(self.val)
         self._warn_of_copies()
+        digits = np.ceil(data.sums / 9) if data.counts is None else data.counts
+        self.digits = max(recipe.digits_per_strip or 0, int(digits.max(initial=0)))
+        self.margin = recipe.crop if crops_on(device) else 0
+        if self.margin:
+            first, last = written(self.pixels)
+            self.lengths = last - first
 
     def _hashes(self, rows: NDArray[np.int64]) -> Tensor:
         """Hashes by which strips that the run has seen are known later."""
@@ -103,7 +112,25 @@ class TrainingData:
         """Training rows in batches, in a new random order, the same in all processes."""
         rows = torch.from_numpy(self.train).to(self.device)
         order = rows[torch.randperm(len(rows), device=self.device)]
+        if self.margin:
+            order = self._alike_together(order)
         return batches(self.world.broadcast(order), self.size, self.least)
+
+    def _alike_together(self, order: Tensor) -> Tensor:
+        """The order with strips of like length in one batch; it stays random over some batches."""
+        sorted_chunks = []
+        for chunk in torch.split(order, TOGETHER * self.size):
+            chunk = chunk[self.lengths[chunk].argsort()]
+            full = len(chunk) // self.size
+            whole, rest = chunk[: full * self.size].view(full, self.size), chunk[full * self.size :]
+            shuffled = whole[torch.randperm(full, device=self.device)].flatten()
+            sorted_chunks += [shuffled, rest]
+        return torch.cat(sorted_chunks)
+
+    def strips(self, rows: Tensor) -> Tensor:
+        """Strips of these rows to train on, (B, 40, W or less) uint8, as the recipe crops them."""
+        strips = self.pixels[rows]
+        return random_crop(strips, self.margin, self.digits) if self.margin else strips
 
     def most_common_share(self) -> float:
         """Share of the strips whose sum is the most common one."""

@@ -135,7 +135,7 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, steps: int) -> LRSchedul
     if recipe.schedule == "one_cycle":
         return OneCycleLR(
             optimizer, max_lr=recipe.lr, total_steps=recipe.epochs * steps,
-            cycle_momentum="betas" in optimizer.defaults,
+            pct_start=recipe.pct_start, cycle_momentum="betas" in optimizer.defaults,
         )  # fmt: skip
     return LambdaLR(optimizer, lambda step: 1.0)
 

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from digitsum._version import __version__
 from digitsum.ambient import default_settings
+from digitsum.cropping import cropped_batches, crops_on
 from digitsum.datasets.split import Split
-from digitsum.datasets.strips import StripSet
+from digitsum.datasets.strips import CHUNK, StripSet
 from digitsum.device import DeviceConfig
 from digitsum.errors import TrainingError
 from digitsum.evaluation.metrics import Metrics, score
@@ -181,7 +182,7 @@ class Trainer:
             own = self.world.shard(batch)
             share = len(own) * self.world.size / len(batch)
             counts = None if self.data.counts is None else self.data.counts[own]
-            given = self.data.pixels[own], self.data.sums[own], progress, share, counts
+            given = self.data.strips(own), self.data.sums[own], progress, share, counts
             loss = self.state.step(*given)
             total += loss * len(batch)
             seen += len(batch)
@@ -201,27 +202,29 @@ class Trainer:
         """Loss and metrics of a model on these rows; each process takes a shard."""
         model.eval()
         own = self.world.shard(torch.from_numpy(rows))
-        batches = torch.split(own.to(self.device.device), self.device.batch)
-        losses = torch.zeros(len(batches), dtype=torch.float32, device=self.device.device)
-        at = 0
-        # one place for all predictions: small arrays kept from each batch would lie between the
-        # large blocks of the next, and memory would grow
+        crop = model.crops and crops_on(self.device.device)
+        # one place for all: small arrays kept from each batch would lie between the large blocks
+        # of the next, and memory would grow
+        losses = torch.zeros(len(own), device=self.device.device)
         value, sums = np.empty(len(own), np.float32), np.empty(len(own), np.int64)
-        for number, batch in enumerate(batches):
-            with self.device.autocast():
-                outputs = model(self.device.normalize(self.data.pixels[batch]))
-            counts = None if self.data.counts is None else self.data.counts[batch]
-            losses[number] = model.loss_of(outputs, self.data.sums[batch], 1.0, counts)
-            with np.errstate(invalid="ignore"):  # of outputs that are not finite, told below
-                if counts is None:
-                    found = model.predict(outputs, self.recipe.digits_per_strip)
-                else:
-                    found = model.predict_counted(outputs, counts.cpu().numpy())
-            value[at : at + len(batch)], sums[at : at + len(batch)] = found.value, found.sum
-            at += len(batch)
-        for loss in (means := losses.tolist()):  # read once: reading one waits for a GPU
-            self._check_finite(loss, epoch, "validation")
-        total = sum(loss * len(batch) for loss, batch in zip(means, batches, strict=True))
+        for first in range(0, len(own), CHUNK):
+            chunk = own[first : first + CHUNK].to(self.device.device)
+            pixels = self.data.pixels[chunk]
+            for batch in cropped_batches(pixels, self.device.batch, crop, self.data.digits):
+                with self.device.autocast():
+                    outputs = model(self.device.normalize(batch.strips))
+                taken, at = chunk[batch.rows], first + batch.rows
+                counts = None if self.data.counts is None else self.data.counts[taken]
+                losses[at] = model.loss_of(outputs, self.data.sums[taken], 1.0, counts)
+                with np.errstate(invalid="ignore"):  # of outputs that are not finite, told below
+                    if counts is None:
+                        found = model.predict(outputs, self.recipe.digits_per_strip)
+                    else:
+                        found = model.predict_counted(outputs, counts.cpu().numpy())
+                here = at.cpu().numpy()
+                value[here], sums[here] = found.value, found.sum
+        total = sum(losses.tolist())  # read once: reading one waits for a GPU
+        self._check_finite(total / len(own), epoch, "validation")
         gathered = self.world.gather((total, own.numpy(), value, sums))
         totals, *arrays = zip(*gathered, strict=True)
         rows, value, sums = (np.concatenate(array) for array in arrays)
