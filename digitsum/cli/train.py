@@ -101,7 +101,7 @@ def train(
         typer.Option(
             metavar="FILE.yaml|fast",
             help="A recipe; its keys come after the architecture's own. fast trains a small "
-            "reader in minutes.",
+            "reader in a minute.",
             show_default="none",
             autocompletion=completion.recipe_files,
             rich_help_panel=options.RUN,

@@ -43,9 +43,7 @@ ROWS_LEFT = 10  # rows of the feature map, of 40
 DIGIT_ROWS = 7  # of them that a digit's box of 28 pixels takes
 STRIDE = 4  # pixels between columns
 PLAIN = (nn.BatchNorm2d, nn.ReLU, nn.Identity)  # layers that folding and int8 take in
-CALM = (
-    0.2  # what the head's first weights are scaled by: as it finds them, it is too sure of itself
-)
+CALM = 0.2  # of torch's first weights of the head, with which each column begins too sure
 REPLAYED_DIGITS = 8  # in float64 the probability of each may fall to 1e-37
 CELL = 200  # bytes that a count and a sum of a strip take, besides one for each of its columns
 TABLES = 10**8  # bytes of the tables of counts and sums of all strips at once
