@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MARGIN = 8  # columns that are kept on both sides of what is written, where they are there
+MARGIN = 12  # columns that are kept on both sides of what is written, where they are there
 ALIGNED = 4  # columns that a net takes as one: it sees the same if it begins at a multiple of them
 STEP = 2 * ALIGNED  # by which widths differ: each is another shape for the kernels
+COARSE = 4 * ALIGNED  # the same where each strip is cut by itself: wider steps fill batches
 DIGIT = 16  # columns that are kept for each digit at least
 
 
@@ -66,7 +67,7 @@ def cropped_batches(strips: Tensor, size: int, crop: bool, digits: int = 0) -> I
             yield Batch(rows, torch.zeros_like(rows), strips[rows])
         return
     first, last = written(strips)
-    kept = _width(last - first + 2 * MARGIN + ALIGNED - 1, width, digits)
+    kept = _width(last - first + 2 * MARGIN + ALIGNED - 1, width, digits, COARSE)
     left = torch.minimum((first - MARGIN).clamp(min=0) // ALIGNED * ALIGNED, width - kept)
     for wide in kept.unique().tolist():  # type: ignore[no-untyped-call]
         for rows in torch.split((kept == wide).nonzero().squeeze(1), size):
@@ -86,7 +87,7 @@ def random_crop(strips: Tensor, margin: int, digits: int) -> Tensor:
     """
     width = strips.shape[2]
     first, last = written(strips)
-    kept = int(_width((last - first).max() + 2 * margin, width, digits))
+    kept = int(_width((last - first).max() + 2 * margin, width, digits, STEP))
     lowest = (last + margin - kept).clamp(0, width - kept)
     highest = torch.maximum((first - margin).clamp(0, width - kept), lowest)
     drawn = torch.rand(len(strips), device=strips.device)
@@ -101,6 +102,6 @@ def cut(strips: Tensor, left: Tensor, width: int) -> Tensor:
     return strips.gather(2, columns[:, None].expand(-1, strips.shape[1], -1))
 
 
-def _width(needed: Tensor, whole: int, digits: int) -> Tensor:
-    """The columns that are kept of a whole strip: what is cut off is a multiple of `STEP`."""
-    return whole - (whole - needed.clamp(min=DIGIT * digits)).clamp(min=0) // STEP * STEP
+def _width(needed: Tensor, whole: int, digits: int, step: int) -> Tensor:
+    """The columns that are kept of a whole strip: what is cut off is a multiple of `step`."""
+    return whole - (whole - needed.clamp(min=DIGIT * digits)).clamp(min=0) // step * step

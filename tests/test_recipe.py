@@ -38,7 +38,7 @@ def test_each_source_beats_those_before_it() -> None:
 
 def test_a_variant_is_named_and_a_file_of_its_name_beats_it() -> None:
     fast = Recipe.from_dict(merge_sources(Path("fast"), ["seed=3"]))
-    assert (fast.arch, fast.epochs, fast.seed, fast.warp) == ("reader", 1, 3, 0.0)
+    assert (fast.arch, fast.epochs, fast.seed, fast.warp) == ("reader", 2, 3, 0.0)
     assert fast.options["size"] == "small"
     assert names() == ["cnn", "reader", "resnet"]  # a variant is no architecture
     Path("fast").write_text("arch: cnn\n")
