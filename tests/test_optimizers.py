@@ -96,6 +96,20 @@ def test_an_average_follows_the_weights_and_forgets_the_first_ones() -> None:
         assert average.module[1].num_batches_tracked.item() == step
 
 
+@pytest.mark.parametrize("share", [0.15, 0.5])
+def test_the_rate_rises_for_the_share_that_is_asked(share: float) -> None:
+    keys = recipe(schedule="one_cycle", pct_start=share, lr=0.5)
+    (optimizer,) = make_optimizers(keys, net())
+    schedule = make_schedule(keys, optimizer, steps=100)
+    rates = []
+    for _ in range(200):  # two epochs
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates.index(max(rates)) == pytest.approx(200 * share, abs=1)
+    assert max(rates) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (16, 72), (72, 16)])
 def test_the_direction_is_that_of_torchs_muon(shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)

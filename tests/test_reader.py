@@ -50,6 +50,18 @@ def test_columns_are_float32_probabilities_at_any_width(width: int, precision: s
     torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(log_probs.shape[:2]))
 
 
+@pytest.mark.parametrize(("guide", "scale"), [(0.0, 0.2), (0.1, 1.0)])
+def test_a_strip_begins_as_nine_blanks_in_ten(guide: float, scale: float) -> None:
+    """And, without guidance, with a last layer that hardly tells one column from another."""
+    torch.manual_seed(5)
+    head = build("reader", 84, {"guide": guide}).head
+    torch.manual_seed(5)
+    other = build("reader", 84, {"guide": 1.0}).head
+    torch.testing.assert_close(head.weight, scale * other.weight)
+    torch.testing.assert_close(head.bias, other.bias)
+    assert head.bias.detach().softmax(0)[0].item() == pytest.approx(0.9, abs=0.01)
+
+
 @pytest.mark.parametrize("known", [1, 2, 4, None])
 def test_digits_always_add_up_to_the_sum(known: int | None) -> None:
     log_probs = (3 * torch.randn(40, 12, 11)).log_softmax(-1)

@@ -43,7 +43,7 @@ ROWS_LEFT = 10  # rows of the feature map, of 40
 DIGIT_ROWS = 7  # of them that a digit's box of 28 pixels takes
 STRIDE = 4  # pixels between columns
 PLAIN = (nn.BatchNorm2d, nn.ReLU, nn.Identity)  # layers that folding and int8 take in
-CALM = 0.2  # of torch's first weights of the head, with which each column begins too sure
+CALM = 0.2  # of the head's first weights, where no guidance tames columns that begin too sure
 REPLAYED_DIGITS = 8  # in float64 the probability of each may fall to 1e-37
 CELL = 200  # bytes that a count and a sum of a strip take, besides one for each of its columns
 TABLES = 10**8  # bytes of the tables of counts and sums of all strips at once
@@ -119,7 +119,8 @@ class Reader(Architecture):
         self.trunk_layers = len(trunk)
         self.head = nn.Linear(128, SYMBOLS)
         with torch.no_grad():
-            self.head.weight *= CALM
+            if not guide:
+                self.head.weight *= CALM
             self.head.bias[0] += math.log(9 * 10)  # ten digits share one column in ten
 
     def load_pretrained(self, weights: str) -> None:
