@@ -126,6 +126,7 @@ def test_what_a_checkpoint_reports_is_what_evaluation_measures(
         {"ema_decay": 0.99},
         {"optimizer": "muon"},
         {"arch": "reader", "digits_per_strip": 2},
+        {"arch": "reader", "digits_per_strip": 2, "crop": 2, "size": "small"},
         {"arch": "resnet", "weights": "none", "limit": 4, "epochs": 2},
     ],
 )
