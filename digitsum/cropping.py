@@ -63,8 +63,10 @@ def cropped_batches(strips: Tensor, size: int, crop: bool, digits: int = 0) -> I
     """
     width, everything = strips.shape[2], torch.arange(len(strips), device=strips.device)
     if not crop or not len(strips):
-        for rows in torch.split(everything, size):
-            yield Batch(rows, torch.zeros_like(rows), strips[rows])
+        for rows, whole in zip(
+            torch.split(everything, size), torch.split(strips, size), strict=True
+        ):
+            yield Batch(rows, torch.zeros_like(rows), whole)
         return
     first, last = written(strips)
     kept = _width(last - first + 2 * MARGIN + ALIGNED - 1, width, digits, COARSE)

@@ -233,7 +233,7 @@ class LoadedModel:
             )
         size = at_once(self.device.batch, strips.shape[2])
         pixels = torch.from_numpy(np.require(strips, requirements=("C", "W")))  # or torch warns
-        digits = known_count or 0 if counts is None else int(counts.max(initial=0))
+        digits = int(counts.max(initial=0)) if counts is not None else known_count or 0
         crop = self.module.crops and crops_on(self.device.device)
         for batch in cropped_batches(pixels, size, crop, digits):
             with self.device.autocast():

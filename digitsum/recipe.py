@@ -121,6 +121,13 @@ class Recipe:
             merged["digits_per_strip"] = None  # which is how a checkpoint has it
         object.__setattr__(self, "options", merged)
 
+    def __repr__(self) -> str:
+        """In one line; later keys at their defaults are left out, as in older checkpoints."""
+        keys = [
+            f for f in fields(self) if f.name not in LATER or getattr(self, f.name) != f.default
+        ]
+        return f"Recipe({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in keys)})"
+
     @property
     def digits_per_strip(self) -> int | None:
         """How many digits each strip is known to hold; None if that is not known."""

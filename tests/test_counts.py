@@ -247,9 +247,11 @@ def given_counts(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("crops", [False, True])
 def test_counts_go_with_their_strips_through_a_run(
-    varied: Composition, monkeypatch: pytest.MonkeyPatch
+    varied: Composition, monkeypatch: pytest.MonkeyPatch, crops: bool
 ) -> None:
+    monkeypatch.setattr(Reader, "crops", crops)
     told = varied.sums * 10 + varied.counts  # a sum that tells the count
     seen = given_counts(monkeypatch, progress_above=0.99)  # validation has 1
     wide = np.pad(varied.images, ((0, 0), (0, 0), (0, 300)))
@@ -262,6 +264,10 @@ def test_counts_go_with_their_strips_through_a_run(
     assert checkpoint.recipe["digits_per_strip"] is None
     assert len(checkpoint.split["train"]) == 16
     assert all(counts is not None for _, counts in seen)
+    if not crops:  # then the strips are validated in the order of the split
+        whole = [c for s, c in seen if s.tolist() == (told % 9)[rows].tolist()]
+        assert whole
+        assert all(c.tolist() == varied.counts[rows].tolist() for c in whole)
     validated = [pair for s, c in seen for pair in zip(s.tolist(), c.tolist(), strict=True)]
     everywhere = list(zip((told % 9).tolist(), varied.counts.tolist(), strict=True))
     expected = [everywhere[row] for row in rows]

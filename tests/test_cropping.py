@@ -109,9 +109,9 @@ def test_a_random_crop_loses_black_alone(strips: Tensor, margin: int, digits: in
     assert min(max(longest, DIGIT * digits), width) <= kept <= width
     assert kept < max(longest + 2 * margin, DIGIT * digits) + STEP
     assert torch.equal(cut.sum((1, 2)), strips.sum((1, 2)))
-    inside = torch.minimum(first - margin, width - last - margin) >= kept
     begins, ends = written(cut)
-    roomy = inside & (last - first + 2 * margin <= kept)
+    roomy = torch.minimum(first, width - last) >= margin  # it has the margin on both sides
+    roomy &= last - first + 2 * margin <= kept
     assert (begins[roomy] >= margin).all()
     assert (kept - ends[roomy] >= margin).all()
 

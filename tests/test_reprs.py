@@ -16,7 +16,7 @@ from digitsum.file_predictor import predict_files
 from digitsum.sklearn import DigitSumRegressor
 from digitsum.training.resuming import StoppedRun
 
-LONGEST = 360
+LONGEST = 330
 
 
 @pytest.mark.slow
